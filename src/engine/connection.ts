@@ -1,0 +1,246 @@
+/**
+ * A connected (or connecting) stream socket on the ring: which operations are in flight, and what happens next.
+ *
+ * In from below: completions, by operation (`complete`). In from above: `connect`, `readStart`, `readStop`, `sendOne`,
+ * `sendMany`, `shutdown`, `close`. Out: the abstract `on…` methods, which each tier above implements. This is the state
+ * machine of a connection; the files in ops/ say what each operation's entries look like.
+ */
+import type { AsyncResource } from 'node:async_hooks';
+import { AF, SOCK, USER_OP } from './abi.ts';
+import type { ReceiveBuffers } from './buffers.ts';
+import { submitCancel } from './ops/cancel.ts';
+import { submitClose } from './ops/close.ts';
+import { completeConnect, submitConnect } from './ops/connect.ts';
+import { cancelRecv, completeRecv, submitRecv } from './ops/recv.ts';
+import { completeSend, type Piece, sendMany, sendOne } from './ops/send.ts';
+import { completeShutdown, submitShutdown } from './ops/shutdown.ts';
+import type { Endpoint } from './slots.ts';
+import type { Flushable, Starved, Turn } from './turn.ts';
+
+export abstract class Connection implements Endpoint, Flushable, Starved {
+  readonly turn: Turn;
+  readonly slot: number;
+  readonly generation: number;
+  readonly isUnix: boolean;
+  fd: number;
+  /** The asynchronous context that was current when the connection was made, and is current in all of its calls. */
+  context: AsyncResource | null = null;
+
+  /** Operations whose last completion is outstanding. */
+  inFlight = 0;
+  isReceiving = false;
+  isCancellingRecv = false;
+  /** The last receive filled its buffer, or nothing was received yet: there may be much more. */
+  isFlooded = true;
+  isSending = false;
+  isConnecting = false;
+  isClosing = false;
+  /** Bytes that the kernel has taken. */
+  bytesSent = 0;
+
+  // What is being sent: see ops/send.ts.
+  sendSlot = -1;
+  sendAddress = 0;
+  sendLeft = 0;
+  /** Keeps the caller's buffers alive while the kernel reads them. */
+  pieces: Uint8Array | Uint8Array[] | null = null;
+
+  #wantsRead = false;
+  #isRef = true;
+  #holdsRead = false;
+  #isCloseSubmitted = false;
+
+  /** @param fd an open stream socket; it belongs to the connection from now on */
+  constructor(turn: Turn, fd: number, isUnix: boolean) {
+    this.turn = turn;
+    this.fd = fd;
+    this.isUnix = isUnix;
+    this.slot = turn.slots.take(fd);
+    if (this.slot < 0) throw new Error('millrace: too many connections in one thread');
+    this.generation = turn.slots.generations[this.slot] as number;
+    turn.slots.adopt(this.slot, this);
+  }
+
+  // ---- what the owner is told; errno arguments are positive, 0 is success ----
+
+  abstract onConnect(errno: number): void;
+  /** `length` bytes from `start` of `buffers.memory`, lent until this returns. @hot */
+  abstract onData(buffers: ReceiveBuffers, start: number, length: number): void;
+  /** The peer has sent its FIN. */
+  abstract onEnd(): void;
+  abstract onReadError(errno: number): void;
+  /** Some, not all, of the bytes in flight were taken by the kernel. */
+  abstract onSendProgress(): void;
+  /** The bytes in flight were taken by the kernel, or never will be. @hot */
+  abstract onSent(errno: number): void;
+  abstract onShutdown(errno: number): void;
+  /** The descriptor is closed; nothing comes after this. */
+  abstract onClosed(): void;
+  /** Asked for by `turn.flushLater`: whatever was gathered has to be sent now. @hot */
+  abstract flush(): void;
+
+  /** Opens a socket that is connected to nothing yet. @returns its descriptor, or `-errno` */
+  static socket(turn: Turn, family: (typeof AF)[keyof typeof AF]): number {
+    // io_uring waits for readiness by itself; on a non-blocking descriptor it would answer EAGAIN instead.
+    const type = SOCK.STREAM | (turn.ring.kind === 'epoll' ? SOCK.NONBLOCK : 0);
+    return turn.ring.native.socket(family, type, 0);
+  }
+
+  /** @hot */
+  complete(operation: number, res: number, flags: number): void {
+    const { context } = this;
+    if (context === null) this.#dispatch(operation, res, flags);
+    else context.runInAsyncScope(this.#dispatch, this, operation, res, flags);
+  }
+
+  /** @hot */
+  #dispatch(operation: number, res: number, flags: number): void {
+    switch (operation) {
+      case USER_OP.RECV:
+        completeRecv(this, res, flags);
+        break;
+      case USER_OP.SEND:
+        completeSend(this, res);
+        break;
+      case USER_OP.CONNECT:
+        this.isConnecting = false;
+        completeConnect(this, res);
+        break;
+      case USER_OP.SHUTDOWN:
+        completeShutdown(this, res);
+        break;
+      case USER_OP.CANCEL:
+        this.inFlight--;
+        this.#settleClose();
+        break;
+      case USER_OP.CLOSE:
+        this.#closed();
+        break;
+    }
+  }
+
+  // ---- what the owner asks for ----
+
+  /** Connects to a sockaddr; the answer is `onConnect`. */
+  connect(sockaddr: Uint8Array): void {
+    this.isConnecting = true;
+    if (!submitConnect(this, sockaddr)) {
+      this.isConnecting = false;
+      const ENOBUFS = 105;
+      setImmediate(() => this.isClosing || this.onConnect(ENOBUFS));
+    }
+  }
+
+  get isReading(): boolean {
+    return this.#wantsRead;
+  }
+
+  readStart(): void {
+    this.wantRead(true);
+    this.rearm();
+  }
+
+  /** Bytes that the kernel has given out already still come: a bounded few. */
+  readStop(): void {
+    this.wantRead(false);
+    if (this.isReceiving) cancelRecv(this);
+  }
+
+  /** Sends bytes; the answer is `onSent`. Nothing else may be in flight. @returns how many @hot */
+  sendOne(chunk: Uint8Array | string, encoding: BufferEncoding): number {
+    return sendOne(this, chunk, encoding);
+  }
+
+  /** Sends pieces in order, with one system call; the answer is `onSent`. @returns how many bytes @hot */
+  sendMany(pieces: Piece[]): number {
+    return sendMany(this, pieces);
+  }
+
+  /** Ends the sending side; the answer is `onShutdown`. */
+  shutdown(): void {
+    submitShutdown(this);
+  }
+
+  /**
+   * Closes the descriptor when nothing is in flight any more; the answer is `onClosed`. What was handed over for sending
+   * in this turn still gets its one attempt, since it stands before the cancellation in the queue.
+   */
+  close(): void {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    this.turn.hold();
+    this.wantRead(false);
+    if (this.isReceiving) cancelRecv(this);
+    if (this.isSending) this.cancel(USER_OP.SEND);
+    if (this.isConnecting) this.cancel(USER_OP.CONNECT);
+    this.#settleClose();
+  }
+
+  ref(): void {
+    this.#isRef = true;
+    this.#settleRead();
+  }
+
+  unref(): void {
+    this.#isRef = false;
+    this.#settleRead();
+  }
+
+  hasRef(): boolean {
+    return this.#isRef;
+  }
+
+  // ---- what the operations call ----
+
+  /** A request (not a receive) is in flight: it keeps the loop alive, as a request of libuv does. @hot */
+  begin(): void {
+    this.inFlight++;
+    this.turn.hold();
+  }
+
+  /** @hot */
+  end(): void {
+    this.inFlight--;
+    this.turn.release();
+    if (this.isClosing) this.#settleClose();
+  }
+
+  cancel(operation: number): void {
+    this.inFlight++;
+    submitCancel(this.turn, this.fd, this.slot, this.generation, operation);
+  }
+
+  wantRead(wants: boolean): void {
+    if (this.#wantsRead === wants) return;
+    this.#wantsRead = wants;
+    this.#settleRead();
+  }
+
+  /** Arms the receive if it should be and is not. @hot */
+  rearm(): void {
+    if (this.isClosing) this.#settleClose();
+    else if (this.#wantsRead && !this.isReceiving) submitRecv(this);
+  }
+
+  /** Reading keeps the loop alive, unless unref'd; as an active handle of libuv does. */
+  #settleRead(): void {
+    const holds = this.#wantsRead && this.#isRef;
+    if (holds === this.#holdsRead) return;
+    this.#holdsRead = holds;
+    if (holds) this.turn.hold();
+    else this.turn.release();
+  }
+
+  #settleClose(): void {
+    if (!this.isClosing || this.inFlight > 0 || this.#isCloseSubmitted) return;
+    this.#isCloseSubmitted = true;
+    submitClose(this.turn, this.fd, this.slot, this.generation);
+  }
+
+  #closed(): void {
+    this.turn.slots.free(this.slot);
+    this.turn.release();
+    this.fd = -1;
+    this.onClosed();
+  }
+}

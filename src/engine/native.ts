@@ -1,0 +1,64 @@
+/**
+ * The native part, typed. It is loaded by whoever opens a ring, and never throws for I/O: every failure is a negative
+ * errno. native/addon.c is the other half.
+ */
+import { createRequire } from 'node:module';
+
+/** A number below zero is `-errno`. */
+export interface Native {
+  /** Opens a ring (1 io_uring, 2 epoll). Fills `out` with ring memory, submission entries, control memory and layout. */
+  open(kind: 1 | 2, sqEntries: number, cqEntries: number, onTurn: () => void, onFlush: () => void, out: unknown[]): number;
+  close(ring: number): number;
+  /** Hands over every published submission; returns how many were taken. */
+  enter(ring: number, flags: number): number;
+  /** Posts what became ready (the loop does it before each turn). */
+  collect(ring: number): number;
+  /** Whether the ring keeps Node's loop alive. */
+  ref(ring: number, alive: boolean): number;
+  registerBuffers(ring: number, memory: Uint8Array, entries: number, group: number): number;
+  /** Zeroed pages that never move and live as long as the ring. */
+  allocate(ring: number, bytes: number): ArrayBuffer | number;
+  /** The address of a view's first byte. */
+  address(view: Uint8Array): number;
+  socket(domain: number, type: number, protocol: number): number;
+  socketPair(type: number): [number, number] | number;
+  bind(fd: number, sockaddr: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  /** getsockname(2) or getpeername(2) into `out`; returns the length. */
+  name(fd: number, peer: boolean, out: Uint8Array): number;
+  setOption(fd: number, level: number, name: number, value: Uint8Array): number;
+  getOption(fd: number, level: number, name: number, out: Uint8Array): number;
+  setBlocking(fd: number, blocking: boolean): number;
+  duplicate(fd: number): number;
+  closeDescriptor(fd: number): number;
+}
+
+const require = createRequire(import.meta.url);
+
+/** Where a native part may lie: compiled by the set-up of a checkout, or shipped in the package. */
+function candidates(): string[] {
+  const root = new URL('../../', import.meta.url);
+  const override = process.env['MILLRACE_NATIVE'];
+  const paths = [
+    new URL('.build/millrace.node', root).pathname,
+    new URL(`prebuilt/linux-${process.arch}.node`, root).pathname,
+  ].map(decodeURIComponent);
+  return override === undefined ? paths : [override];
+}
+
+/**
+ * Loads the native part.
+ * @returns the exports, or the reason in words why there are none
+ */
+export function loadNative(): Native | string {
+  let reason = `no native part for ${process.platform}-${process.arch} in this package, and none was compiled`;
+  for (const path of candidates()) {
+    try {
+      return require(path) as Native;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'MODULE_NOT_FOUND') reason = `the native part could not be loaded: ${message.split('\n')[0]}`;
+    }
+  }
+  return reason;
+}

@@ -1,0 +1,177 @@
+/**
+ * send(2) and sendmsg(2). At most one is in flight on a connection, because several can overtake each other; what is
+ * written meanwhile is gathered into the next.
+ *
+ * In:  pieces of bytes. Small ones are copied into one slot of the send arena; large ones are sent from where they lie,
+ *      and must not be changed until the completion. Out: `res` bytes were taken. A short send goes on where it stopped.
+ */
+import { ERRNO, IOVEC_WORDS, MSG, MSGHDR, MSGHDR_WORDS, OP, USER_OP, USER_OP_SHIFT } from '../abi.ts';
+import { SLOT_BYTES } from '../arena.ts';
+import type { Connection } from '../connection.ts';
+
+/** Pieces of one vector: what fits into a slot behind the message header. */
+const MOST_PIECES = ((SLOT_BYTES >>> 2) - 16) / IOVEC_WORDS;
+
+/** A piece of a write, as node:stream hands it over. */
+export interface Piece {
+  chunk: Uint8Array | string;
+  encoding: BufferEncoding;
+}
+
+/** Sends one buffer or string. `connection.isSending` must be false. @hot */
+export function sendOne(connection: Connection, chunk: Uint8Array | string, encoding: BufferEncoding): number {
+  const { arena } = connection.turn;
+  if (typeof chunk === 'string') {
+    // Three bytes a UTF-16 unit is the most that any encoding needs.
+    const offset = chunk.length * 3 <= SLOT_BYTES ? arena.take() : -1;
+    if (offset >= 0) {
+      const length = arena.memory.write(chunk, offset, SLOT_BYTES, encoding);
+      return submitSlot(connection, offset, length);
+    }
+    chunk = Buffer.from(chunk, encoding);
+  }
+  const length = chunk.byteLength;
+  if (length <= SLOT_BYTES) {
+    const offset = arena.take();
+    if (offset >= 0) {
+      arena.memory.set(chunk, offset);
+      return submitSlot(connection, offset, length);
+    }
+  }
+  connection.pieces = chunk;
+  connection.sendAddress = connection.turn.ring.native.address(chunk);
+  connection.sendLeft = length;
+  submitSend(connection);
+  return length;
+}
+
+/** Sends several pieces in order, gathered. `connection.isSending` must be false. @hot */
+export function sendMany(connection: Connection, pieces: Piece[]): number {
+  const { arena } = connection.turn;
+  let most = 0;
+  for (let i = 0; i < pieces.length; i++) {
+    const { chunk } = pieces[i] as Piece;
+    most += typeof chunk === 'string' ? chunk.length * 3 : chunk.byteLength;
+  }
+  const offset = arena.take();
+  if (offset >= 0 && most <= SLOT_BYTES) {
+    let end = offset;
+    for (let i = 0; i < pieces.length; i++) {
+      const { chunk, encoding } = pieces[i] as Piece;
+      if (typeof chunk === 'string') {
+        end += arena.memory.write(chunk, end, encoding);
+      } else {
+        arena.memory.set(chunk, end);
+        end += chunk.byteLength;
+      }
+    }
+    return submitSlot(connection, offset, end - offset);
+  }
+  const buffers: Uint8Array[] = [];
+  let total = 0;
+  for (const { chunk, encoding } of pieces) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
+    if (bytes.byteLength > 0) buffers.push(bytes);
+    total += bytes.byteLength;
+  }
+  if (offset < 0) return sendOne(connection, Buffer.concat(buffers), 'buffer' as BufferEncoding);
+  connection.sendSlot = offset;
+  connection.pieces = buffers;
+  connection.sendLeft = total;
+  submitVector(connection, buffers);
+  return total;
+}
+
+/** @hot */
+function submitSlot(connection: Connection, offset: number, length: number): number {
+  connection.sendSlot = offset;
+  connection.sendAddress = connection.turn.arena.addressOf(offset);
+  connection.sendLeft = length;
+  submitSend(connection);
+  return length;
+}
+
+/** @hot */
+function submitSend(connection: Connection): void {
+  const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
+  const { sendAddress, sendLeft, generation } = connection;
+  connection.turn.ring.push(OP.SEND, connection.fd, 0, sendAddress, sendLeft, MSG.NOSIGNAL, userLow, generation, 0);
+  connection.begin();
+  connection.isSending = true;
+}
+
+/**
+ * ```
+ *  slot of the arena:  msghdr (56 bytes, padded to 64) | iovec: address (8), length (8) | iovec | …
+ * ```
+ */
+function submitVector(connection: Connection, buffers: Uint8Array[]): void {
+  const { ring, arena } = connection.turn;
+  const { words } = arena;
+  const { native } = ring;
+  const header = connection.sendSlot >>> 2;
+  const first = header + 16;
+  const count = Math.min(buffers.length, MOST_PIECES);
+  for (let i = 0, at = first; i < count; i++, at += IOVEC_WORDS) {
+    const bytes = buffers[i] as Uint8Array;
+    const address = native.address(bytes);
+    words[at] = address | 0;
+    words[at + 1] = (address / 0x1_0000_0000) | 0;
+    words[at + 2] = bytes.byteLength | 0;
+    words[at + 3] = (bytes.byteLength / 0x1_0000_0000) | 0;
+  }
+  words.fill(0, header, header + MSGHDR_WORDS);
+  const vector = arena.addressOf(first * 4);
+  words[header + MSGHDR.IOV_LOW] = vector | 0;
+  words[header + MSGHDR.IOV_HIGH] = (vector / 0x1_0000_0000) | 0;
+  words[header + MSGHDR.IOVLEN] = count;
+  const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
+  const message = arena.addressOf(header * 4);
+  ring.push(OP.SENDMSG, connection.fd, 0, message, 1, MSG.NOSIGNAL, userLow, connection.generation, 0);
+  connection.begin();
+  connection.isSending = true;
+}
+
+/** @hot */
+export function completeSend(connection: Connection, res: number): void {
+  connection.isSending = false;
+  if (res > 0) {
+    connection.bytesSent += res;
+    connection.sendLeft -= res;
+    if (connection.sendLeft > 0 && !connection.isClosing) {
+      goOn(connection, res);
+      connection.end();
+      connection.onSendProgress();
+      return;
+    }
+  } else if (res === -ERRNO.EINTR && !connection.isClosing) {
+    goOn(connection, 0);
+    connection.end();
+    return;
+  }
+  if (connection.sendSlot >= 0) {
+    connection.turn.arena.give(connection.sendSlot);
+    connection.sendSlot = -1;
+  }
+  connection.pieces = null;
+  const isWhole = connection.sendLeft === 0;
+  connection.sendLeft = 0;
+  connection.end();
+  connection.onSent(isWhole ? 0 : res < 0 ? -res : ERRNO.ECANCELED);
+}
+
+/** Submits what a short send left. */
+function goOn(connection: Connection, taken: number): void {
+  const { pieces } = connection;
+  if (!Array.isArray(pieces)) {
+    connection.sendAddress += taken;
+    submitSend(connection);
+    return;
+  }
+  let i = 0;
+  for (; i < pieces.length && taken >= (pieces[i] as Uint8Array).byteLength; i++) taken -= (pieces[i] as Uint8Array).byteLength;
+  const rest = pieces.slice(i);
+  if (taken > 0) rest[0] = (rest[0] as Uint8Array).subarray(taken);
+  connection.pieces = rest;
+  submitVector(connection, rest);
+}

@@ -1,0 +1,51 @@
+/**
+ * millrace: the API of Node's `net` on an engine of its own. Every export has the name and the type of Node's;
+ * `engine` and `engineReason` are ours. Where there is no engine for this machine, it is Node's `net` itself.
+ *
+ * @see https://nodejs.org/api/net.html
+ */
+import nodeNet from 'node:net';
+import { choice, type EngineName } from './engine/engine.ts';
+import { ownNet } from './net/net.ts';
+
+export type { EngineName };
+export type * from 'node:net';
+
+export type BlockList = nodeNet.BlockList;
+export type Server = nodeNet.Server;
+export type Socket = nodeNet.Socket;
+export type SocketAddress = nodeNet.SocketAddress;
+type Net = typeof nodeNet;
+
+/** What runs underneath: `io_uring`, `epoll`, or `node` for Node's own sockets. */
+export const engine: EngineName = choice.name;
+/** Why, in a sentence. */
+export const engineReason: string = choice.reason;
+
+const net: Net & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
+  Object.create(null),
+  choice.turn === null ? nodeNet : (ownNet as unknown as Net),
+  { engine, engineReason },
+);
+
+export const BlockList: Net['BlockList'] = net.BlockList;
+export const Server: Net['Server'] = net.Server;
+export const Socket: Net['Socket'] = net.Socket;
+export const SocketAddress: Net['SocketAddress'] = net.SocketAddress;
+export const Stream: Net['Socket'] = net.Socket;
+export const connect: Net['connect'] = net.connect;
+export const createConnection: Net['createConnection'] = net.createConnection;
+export const createServer: Net['createServer'] = net.createServer;
+export const getDefaultAutoSelectFamily: Net['getDefaultAutoSelectFamily'] = net.getDefaultAutoSelectFamily;
+export const getDefaultAutoSelectFamilyAttemptTimeout: Net['getDefaultAutoSelectFamilyAttemptTimeout'] =
+  net.getDefaultAutoSelectFamilyAttemptTimeout;
+export const isIP: Net['isIP'] = net.isIP;
+export const isIPv4: Net['isIPv4'] = net.isIPv4;
+export const isIPv6: Net['isIPv6'] = net.isIPv6;
+export const setDefaultAutoSelectFamily: Net['setDefaultAutoSelectFamily'] = net.setDefaultAutoSelectFamily;
+export const setDefaultAutoSelectFamilyAttemptTimeout: Net['setDefaultAutoSelectFamilyAttemptTimeout'] =
+  net.setDefaultAutoSelectFamilyAttemptTimeout;
+
+export default net;
+/** `require('millrace')` gives the same object as `import net from 'millrace'`. */
+export { net as 'module.exports' };

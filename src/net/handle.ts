@@ -1,0 +1,183 @@
+/**
+ * The engine's side of a socket: `socket._handle`. It turns what a connection reports into what a stream does (push,
+ * callbacks, errors) and has the methods of Node's handles that programs call.
+ *
+ * In: `on…` from the engine. Out: the socket's `push`, `destroy`, the callbacks of `_write` and `_final`.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { AF } from '../engine/abi.ts';
+import type { ReceiveBuffers } from '../engine/buffers.ts';
+import { Connection } from '../engine/connection.ts';
+import type { Turn } from '../engine/turn.ts';
+import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
+import { errnoException } from './errors.ts';
+import { copyOut } from './slab.ts';
+import type { Socket } from './socket.ts';
+import { setReset } from './socket-options.ts';
+import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+
+/** Who waits for a connection: src/net/connect.ts. */
+export type OnConnect = (errno: number, handle: Handle) => void;
+
+export class Handle extends Connection {
+  /** Null between the attempts of a connect, and after one was given up. */
+  socket: Socket | null = null;
+  isReset = false;
+  onConnected: OnConnect | null = null;
+  #writeCallback: ((error?: Error | null) => void) | null = null;
+  #shutdownCallback: (() => void) | null = null;
+  #closeCallback: (() => void) | null = null;
+  /** Bytes handed over for sending so far, as in Node: taken or in flight. */
+  bytesWritten = 0;
+  bytesRead = 0;
+
+  constructor(turn: Turn, fd: number, isUnix: boolean) {
+    super(turn, fd, isUnix);
+    this.context = new AsyncResource(isUnix ? 'PIPEWRAP' : 'TCPWRAP', { requireManualDestroy: true });
+  }
+
+  // ---- from the engine ----
+
+  override onConnect(errno: number): void {
+    this.onConnected?.(errno, this);
+  }
+
+  /** @hot */
+  override onData(buffers: ReceiveBuffers, start: number, length: number): void {
+    const { socket } = this;
+    this.bytesRead += length;
+    if (socket === null || socket.destroyed) return;
+    socket._unrefTimer();
+    const wantsMore =
+      socket[kOnRead] === null
+        ? socket.push(copyOut(buffers, start, length))
+        : socket[kOnRead].take(buffers.memory, start, length);
+    if (!wantsMore && !this.isClosing) this.readStop();
+  }
+
+  override onEnd(): void {
+    const { socket } = this;
+    if (socket === null || socket.destroyed) return;
+    socket._unrefTimer();
+    socket[kOnEnd]();
+  }
+
+  override onReadError(errno: number): void {
+    this.socket?.destroy(errnoException(errno, 'read'));
+  }
+
+  override onSendProgress(): void {
+    this.socket?._unrefTimer();
+  }
+
+  /** @hot */
+  override onSent(errno: number): void {
+    const { socket } = this;
+    const callback = this.#writeCallback;
+    this.#writeCallback = null;
+    if (callback === null) return;
+    if (socket !== null) {
+      socket._unrefTimer();
+      socket[kLastWriteBytes] = 0;
+    }
+    callback(errno === 0 ? null : errnoException(errno, 'write'));
+  }
+
+  /** A failure (ENOTCONN after a reset) is told by the read side. */
+  override onShutdown(_errno: number): void {
+    const callback = this.#shutdownCallback;
+    this.#shutdownCallback = null;
+    callback?.();
+  }
+
+  override onClosed(): void {
+    this.#shutdownCallback = null;
+    this.context?.emitDestroy();
+    this.#closeCallback?.();
+    this.#closeCallback = null;
+  }
+
+  /** The end of a turn: all writes of a tick go out together. @hot */
+  override flush(): void {
+    const { socket } = this;
+    if (socket !== null && socket[kTurnCork]) {
+      socket[kTurnCork] = false;
+      socket.uncork();
+    }
+  }
+
+  // ---- from the socket ----
+
+  /** @hot */
+  write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.#writeCallback = callback;
+    this.bytesWritten += this.sendOne(chunk, encoding);
+    if (this.turn.isEnding) this.turn.flush();
+  }
+
+  /** @hot */
+  writev(
+    pieces: { chunk: Uint8Array | string; encoding: BufferEncoding }[],
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.#writeCallback = callback;
+    this.bytesWritten += this.sendMany(pieces);
+    if (this.turn.isEnding) this.turn.flush();
+  }
+
+  /** The end of what is written. */
+  finish(callback: () => void): void {
+    this.#shutdownCallback = callback;
+    this.shutdown();
+  }
+
+  /** `callback` comes when the descriptor is closed. */
+  override close(callback?: () => void): void {
+    if (callback !== undefined) this.#closeCallback = callback;
+    if (this.isReset) setReset(this.turn.ring.native, this.fd);
+    super.close();
+  }
+
+  // ---- what programs use of Node's handles ----
+
+  get reading(): boolean {
+    return this.isReading;
+  }
+
+  /** Bytes in flight. */
+  get writeQueueSize(): number {
+    return this.sendLeft;
+  }
+
+  getAsyncId(): number {
+    return this.context?.asyncId() ?? -1;
+  }
+
+  getsockname(out: Partial<IpAddress>): number {
+    return this.#name(false, out);
+  }
+
+  getpeername(out: Partial<IpAddress>): number {
+    return this.#name(true, out);
+  }
+
+  #name(peer: boolean, out: Partial<IpAddress>): number {
+    const length = this.turn.ring.native.name(this.fd, peer, scratch);
+    if (length < 0) return length;
+    Object.assign(out, decodeIp(scratch.subarray(0, length)));
+    return 0;
+  }
+}
+
+const scratch = Buffer.alloc(SOCKADDR_BYTES);
+
+/** The address family of an open socket: AF.UNIX, AF.INET, AF.INET6 or `-errno`. */
+export function familyOf(turn: Turn, fd: number): number {
+  const length = turn.ring.native.name(fd, false, scratch);
+  return length < 0 ? length : scratch.readUInt16LE(0);
+}
+
+/** Wraps an accepted or given descriptor. */
+export function wrap(turn: Turn, fd: number, isUnix = familyOf(turn, fd) === AF.UNIX): Handle {
+  return new Handle(turn, fd, isUnix);
+}

@@ -1,0 +1,45 @@
+/** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
+import nodeNet from 'node:net';
+import { autoSelectFamilyDefaults, LEAST_ATTEMPT_TIMEOUT_MS } from './defaults.ts';
+import { createServer, Server } from './server.ts';
+import { connect, Socket } from './socket.ts';
+import { validateBoolean, validateInt32 } from './validate.ts';
+
+function getDefaultAutoSelectFamily(): boolean {
+  return autoSelectFamilyDefaults.isOn;
+}
+
+function setDefaultAutoSelectFamily(value: boolean): void {
+  validateBoolean(value, 'value');
+  autoSelectFamilyDefaults.isOn = value;
+}
+
+function getDefaultAutoSelectFamilyAttemptTimeout(): number {
+  return autoSelectFamilyDefaults.attemptTimeoutMs;
+}
+
+function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
+  validateInt32(value, 'value', 1);
+  autoSelectFamilyDefaults.attemptTimeoutMs = Math.max(value, LEAST_ATTEMPT_TIMEOUT_MS);
+}
+
+/** Node's own helpers stay Node's: other parts of Node take no other BlockList. */
+const { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } = nodeNet;
+
+export const ownNet = {
+  BlockList,
+  SocketAddress,
+  Server,
+  Socket,
+  Stream: Socket,
+  connect,
+  createConnection: connect,
+  createServer,
+  getDefaultAutoSelectFamily,
+  getDefaultAutoSelectFamilyAttemptTimeout,
+  isIP,
+  isIPv4,
+  isIPv6,
+  setDefaultAutoSelectFamily,
+  setDefaultAutoSelectFamilyAttemptTimeout,
+};

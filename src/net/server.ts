@@ -1,0 +1,476 @@
+/**
+ * Node's `net.Server` on the engine: binds, listens, and makes a socket of every descriptor that is accepted.
+ *
+ * In: `onAccept` from the engine's listener. Out: 'connection' with a `Socket`.
+ *
+ * @see https://nodejs.org/api/net.html#class-netserver
+ */
+import { AsyncResource } from 'node:async_hooks';
+import cluster from 'node:cluster';
+import { channel } from 'node:diagnostics_channel';
+import dns from 'node:dns';
+import { EventEmitter } from 'node:events';
+import { chmodSync, unlinkSync } from 'node:fs';
+import { BlockList } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
+import { promisify } from 'node:util';
+import { AF, ERRNO } from '../engine/abi.ts';
+import { Connection } from '../engine/connection.ts';
+import { choice } from '../engine/engine.ts';
+import { Listener } from '../engine/listener.ts';
+import type { Turn } from '../engine/turn.ts';
+import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from './address.ts';
+import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
+import { callable } from './callable.ts';
+import { ClusterHandle } from './cluster-handle.ts';
+import { errnoException, invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
+import { familyOf, Handle } from './handle.ts';
+import { SocketClass } from './socket.ts';
+import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
+import { validateAbortSignal, validateNumber, validatePort } from './validate.ts';
+
+const turn = choice.turn as Turn;
+const serverSocketChannel = channel('net.server.socket');
+
+/** listen(2): Node's default, because the kernel rounds it up to 512. */
+const BACKLOG = 511;
+
+export interface ServerOptions {
+  allowHalfOpen?: boolean;
+  pauseOnConnect?: boolean;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  keepAliveInitialDelay?: number;
+  highWaterMark?: number;
+  blockList?: BlockList;
+}
+
+export interface ListenOptions {
+  port?: number | string | null;
+  host?: string;
+  path?: string;
+  backlog?: number;
+  exclusive?: boolean;
+  ipv6Only?: boolean;
+  reusePort?: boolean;
+  readableAll?: boolean;
+  writableAll?: boolean;
+  signal?: AbortSignal;
+  fd?: number;
+}
+
+/** Where a server listens. */
+export interface Place {
+  address: string | null;
+  port: number;
+  /** -1 is a unix socket. */
+  family: 4 | 6 | -1;
+  fd: number | undefined;
+  ipv6Only: boolean;
+  reusePort: boolean;
+}
+
+export type ConnectionListener = (socket: SocketClass) => void;
+
+export class ServerClass extends EventEmitter {
+  declare _connections: number;
+  declare _handle: ServerHandle | ClusterHandle | null;
+  declare _usingWorkers: boolean;
+  declare _workers: unknown[];
+  declare _unref: boolean;
+  declare _listeningId: number;
+  declare _pipeName: string | undefined;
+  declare _connectionKey: string | undefined;
+  declare allowHalfOpen: boolean;
+  declare pauseOnConnect: boolean;
+  declare noDelay: boolean;
+  declare keepAlive: boolean;
+  declare keepAliveInitialDelay: number;
+  declare highWaterMark: number;
+  declare maxConnections: number | undefined;
+  declare dropMaxConnection: boolean | undefined;
+  declare blockList: BlockList | undefined;
+
+  constructor(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
+    super();
+    initialize(this, options, listener);
+  }
+
+  get listening(): boolean {
+    return this._handle !== null;
+  }
+
+  get connections(): number {
+    return this._connections;
+  }
+
+  // ---- listen ----
+
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads are Node's
+  listen(...args: any[]): this {
+    const [given, callback] = normalizeArgs(args);
+    const options = { ...given } as ListenOptions;
+    if (this._handle !== null) throw serverAlreadyListen();
+    if (callback !== null) this.once('listening', callback as Callback as () => void);
+    const backlogArgument = toNumber(args.length > 1 && args[1]) || toNumber(args.length > 2 && args[2]) || 0;
+    closeOnAbort(this, options.signal);
+    const place: Place = {
+      address: null,
+      port: 0,
+      family: 4,
+      fd: undefined,
+      ipv6Only: options.ipv6Only === true,
+      reusePort: options.reusePort === true,
+    };
+    if (typeof options.fd === 'number' && options.fd >= 0) {
+      this._open({ ...place, fd: options.fd }, backlogArgument, false);
+      return this;
+    }
+    const [first] = args;
+    const isPortOmitted = args.length === 0 || typeof first === 'function' || options.port === null;
+    if (isPortOmitted || (options.port === undefined && 'port' in options)) options.port = 0;
+    const backlog = options.backlog || backlogArgument;
+    const isExclusive = options.exclusive === true || place.reusePort;
+    if (typeof options.port === 'number' || typeof options.port === 'string') {
+      place.port = validatePort(options.port, 'options.port');
+      if (options.host) this._lookUpAndListen({ ...place, address: options.host }, backlog, isExclusive);
+      else this._open(place, backlog, isExclusive);
+      return this;
+    }
+    if (options.path && isPath(options.path)) {
+      this._pipeName = options.path;
+      this._open({ ...place, address: options.path, port: -1, family: -1 }, backlog, isExclusive);
+      if (this.listening && !cluster.isWorker) this._allow(options);
+      return this;
+    }
+    if (!('port' in options || 'path' in options))
+      throw invalidArgValue('options', given, 'must have the property "port" or "path"');
+    throw invalidArgValue('options', given);
+  }
+
+  _lookUpAndListen(place: Place, backlog: number, isExclusive: boolean): void {
+    const id = ++this._listeningId;
+    dns.lookup(place.address as string, (error, ip, family) => {
+      if (id !== this._listeningId) return; // closed, or told to listen elsewhere, meanwhile
+      if (error) this.emit('error', error);
+      else this._open({ ...place, address: ip, family: (family || 4) as 4 | 6 }, backlog, isExclusive);
+    });
+  }
+
+  /** In a worker of node:cluster the primary is asked for the address, unless it is not to be shared. */
+  _open(place: Place, backlog: number, isExclusive: boolean): void {
+    if (cluster.isWorker && !isExclusive) {
+      ClusterHandle.ask(this, place, backlog, (errno, handle) => {
+        if (errno !== 0) this.emit('error', listenException(errno, 'bind', place.address, place.port));
+        else this._begin(handle as ClusterHandle, place);
+      });
+      return;
+    }
+    const opened = openListener(place, backlog || BACKLOG);
+    if (typeof opened === 'number') {
+      const error = listenException(-opened, 'listen', place.address, place.port);
+      process.nextTick(() => this.emit('error', error));
+      return;
+    }
+    this._begin(new ServerHandle(turn, opened.fd, opened.isUnix, this), opened.place);
+  }
+
+  _begin(handle: ServerHandle | ClusterHandle, place: Place): void {
+    this._handle = handle;
+    this._connectionKey = `${place.family}:${place.address}:${place.port}`;
+    if (this._unref) this.unref();
+    handle.start();
+    process.nextTick(() => {
+      if (this._handle !== null) this.emit('listening');
+    });
+  }
+
+  /** readableAll, writableAll: permissions of the unix socket for everybody. */
+  _allow(options: ListenOptions): void {
+    const { readableAll, writableAll } = options;
+    const path = this._pipeName as string;
+    if ((readableAll !== true && writableAll !== true) || path.startsWith('\0')) return;
+    chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
+  }
+
+  // ---- connections ----
+
+  /** A connection was accepted. @internal */
+  _accept(handle: Handle): void {
+    if (this.maxConnections != null && this._connections >= this.maxConnections) {
+      this._drop(handle);
+      return;
+    }
+    if (this.blockList !== undefined && this._isBlocked(handle)) {
+      this._drop(handle);
+      return;
+    }
+    const socket = new SocketClass({
+      handle,
+      allowHalfOpen: this.allowHalfOpen,
+      pauseOnCreate: this.pauseOnConnect,
+      readableHighWaterMark: this.highWaterMark,
+      writableHighWaterMark: this.highWaterMark,
+    });
+    if (this.noDelay) socket.setNoDelay(true);
+    if (this.keepAlive) socket.setKeepAlive(true, this.keepAliveInitialDelay * 1000);
+    this._connections++;
+    socket.server = this;
+    socket._server = this;
+    this.emit('connection', socket);
+    if (serverSocketChannel.hasSubscribers) serverSocketChannel.publish({ socket });
+  }
+
+  _isBlocked(handle: Handle): boolean {
+    const peer: Partial<IpAddress> = {};
+    handle.getpeername(peer);
+    return peer.address !== undefined && (this.blockList as BlockList).check(peer.address, peer.family === 'IPv6' ? 'ipv6' : 'ipv4');
+  }
+
+  _drop(handle: Handle): void {
+    if (handle.isUnix) {
+      this.emit('drop');
+    } else {
+      const local: Partial<IpAddress> = {};
+      const remote: Partial<IpAddress> = {};
+      handle.getsockname(local);
+      handle.getpeername(remote);
+      this.emit('drop', {
+        localAddress: local.address,
+        localPort: local.port,
+        localFamily: local.family,
+        remoteAddress: remote.address,
+        remotePort: remote.port,
+        remoteFamily: remote.family,
+      });
+    }
+    handle.close();
+  }
+
+  getConnections(callback: (error: Error | null, count: number) => void): this {
+    process.nextTick(callback, null, this._connections);
+    return this;
+  }
+
+  // ---- the end ----
+
+  close(callback?: (error?: Error) => void): this {
+    this._listeningId++;
+    if (typeof callback === 'function') {
+      if (this._handle === null) this.once('close', () => callback(serverNotRunning()));
+      else this.once('close', callback);
+    }
+    if (this._handle !== null) {
+      this._handle.close();
+      this._handle = null;
+      if (this._pipeName !== undefined) this._unlink(this._pipeName);
+    }
+    this._emitCloseIfDrained();
+    return this;
+  }
+
+  /** unix(7): the path stays when the socket is closed. In a cluster it is the primary's. */
+  _unlink(path: string): void {
+    this._pipeName = undefined;
+    if (path.startsWith('\0') || cluster.isWorker) return;
+    try {
+      unlinkSync(path);
+    } catch {
+      // somebody else removed it
+    }
+  }
+
+  _emitCloseIfDrained(): void {
+    if (this._handle !== null || this._connections > 0) return;
+    process.nextTick(() => this.emit('close'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this._handle !== null) await promisify(this.close).call(this);
+  }
+
+  override [EventEmitter.captureRejectionSymbol](error: Error, event: string | symbol, socket: SocketClass): void {
+    if (event === 'connection') socket.destroy(error);
+    else this.emit('error', error);
+  }
+
+  address(): IpAddress | string | null {
+    if (this._handle !== null && this._pipeName === undefined) return this._handle.address();
+    return this._pipeName ?? null;
+  }
+
+  ref(): this {
+    this._unref = false;
+    this._handle?.ref();
+    return this;
+  }
+
+  unref(): this {
+    this._unref = true;
+    this._handle?.unref();
+    return this;
+  }
+}
+
+const EADDRINUSE = 98;
+const EACCES = 13;
+const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
+
+/** A listening socket of our own: `server._handle`. */
+export class ServerHandle extends Listener {
+  readonly #server: ServerClass;
+  readonly #context: AsyncResource;
+  #hasWarned = false;
+
+  constructor(owner: Turn, fd: number, isUnix: boolean, server: ServerClass) {
+    super(owner, fd, isUnix);
+    this.#server = server;
+    this.#context = new AsyncResource(isUnix ? 'PIPESERVERWRAP' : 'TCPSERVERWRAP', { requireManualDestroy: true });
+  }
+
+  start(): void {
+    this.accept();
+  }
+
+  /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
+  override onAccept(fd: number): void {
+    const handle = new Handle(this.turn, fd, this.isUnix);
+    this.#context.runInAsyncScope(this.#server._accept, this.#server, handle);
+  }
+
+  override onAcceptError(errno: number): void {
+    this.#context.runInAsyncScope(() => this.#server.emit('error', errnoException(errno, 'accept')));
+  }
+
+  override onBackOff(errno: number, delayMs: number): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const { code } = errnoException(errno, 'accept');
+    process.emitWarning(`accept: ${code}, connections wait in the backlog; next attempt in ${delayMs} ms`, {
+      type: 'MillraceWarning',
+      code: 'MILLRACE_WARN_ACCEPT',
+    });
+  }
+
+  override onClosed(): void {
+    this.#context.emitDestroy();
+  }
+
+  address(): IpAddress | null {
+    const out = Buffer.alloc(SOCKADDR_BYTES);
+    const length = turn.ring.native.name(this.fd, false, out);
+    if (length < 0) throw errnoException(-length, 'address');
+    const ip = decodeIp(out.subarray(0, length));
+    return ip === undefined ? null : { address: ip.address, family: ip.family, port: ip.port };
+  }
+}
+
+/** Opens, binds and listens. Without an address: every address of both families, or of IPv4 where there is no IPv6. */
+function openListener(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+  if (place.fd !== undefined) return adoptListener(place, place.fd, backlog);
+  if (place.address === null) {
+    const both = bindAndListen({ ...place, address: UNSPECIFIED[6], family: 6 }, backlog);
+    if (typeof both === 'object') return both;
+    // As in Node: a bind(2) that fails says "no IPv6", a listen(2) that fails (somebody else listens) is final.
+    place.address = both === -EADDRINUSE ? UNSPECIFIED[6] : UNSPECIFIED[4];
+    if (both === -EADDRINUSE) return both;
+  }
+  return bindAndListen(place, backlog);
+}
+
+function bindAndListen(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+  const { native } = turn.ring;
+  const isUnix = place.family === -1;
+  const address = place.address as string;
+  const sockaddr = isUnix ? encodePath(address) : encodeIp(address, place.port, place.family as 4 | 6);
+  if (sockaddr === undefined) return -ERRNO.EINVAL;
+  const fd = Connection.socket(turn, isUnix ? AF.UNIX : place.family === 6 ? AF.INET6 : AF.INET);
+  if (fd < 0) return fd;
+  let result = 0;
+  if (!isUnix) {
+    setReuseAddress(native, fd);
+    if (place.reusePort) result = setReusePort(native, fd);
+    if (result === 0 && place.family === 6) result = setV6Only(native, fd, place.ipv6Only);
+  }
+  if (result === 0) result = native.bind(fd, sockaddr);
+  if (isUnix && result === -ERRNO.ENOENT) result = -EACCES; // as libuv, so that it is the same everywhere
+  if (result === 0) result = native.listen(fd, backlog);
+  if (result === 0) return { fd, isUnix, place };
+  native.closeDescriptor(fd);
+  return result;
+}
+
+/** `listen({ fd })`: somebody else opened it. */
+function adoptListener(place: Place, fd: number, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+  const { native } = turn.ring;
+  const family = familyOf(turn, fd);
+  if (family < 0) return -ERRNO.EINVAL;
+  const result = native.listen(fd, backlog);
+  if (result < 0) return result;
+  native.setBlocking(fd, turn.ring.kind === 'io_uring');
+  return { fd, isUnix: family === AF.UNIX, place };
+}
+
+function closeOnAbort(server: ServerClass, signal: AbortSignal | undefined): void {
+  if (signal === undefined) return;
+  validateAbortSignal(signal, 'options.signal');
+  const close = () => server.close();
+  if (signal.aborted) {
+    process.nextTick(close);
+    return;
+  }
+  signal.addEventListener('abort', close);
+  server.once('close', () => signal.removeEventListener('abort', close));
+}
+
+function initialize(server: ServerClass, first?: ServerOptions | ConnectionListener, second?: ConnectionListener): void {
+  let options: ServerOptions = {};
+  if (typeof first === 'function') {
+    server.on('connection', first);
+  } else if (first === undefined || first === null || typeof first === 'object') {
+    options = { ...first };
+    if (typeof second === 'function') server.on('connection', second);
+  } else {
+    throw invalidArgType('options', 'of type object', first);
+  }
+  if (options.keepAliveInitialDelay !== undefined) {
+    validateNumber(options.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
+    if (options.keepAliveInitialDelay < 0) options.keepAliveInitialDelay = 0;
+  }
+  if (options.highWaterMark !== undefined) {
+    validateNumber(options.highWaterMark, 'options.highWaterMark');
+    if (options.highWaterMark < 0) options.highWaterMark = getDefaultHighWaterMark(false);
+  }
+  if (options.blockList !== undefined && !(options.blockList instanceof BlockList))
+    throw invalidArgType('options.blockList', 'an instance of net.BlockList', options.blockList);
+  server._connections = 0;
+  server._handle = null;
+  server._usingWorkers = false;
+  server._workers = [];
+  server._unref = false;
+  server._listeningId = 1;
+  server._pipeName = undefined;
+  server._connectionKey = undefined;
+  server.allowHalfOpen = options.allowHalfOpen || false;
+  server.pauseOnConnect = Boolean(options.pauseOnConnect);
+  server.noDelay = Boolean(options.noDelay);
+  server.keepAlive = Boolean(options.keepAlive);
+  server.keepAliveInitialDelay = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
+  server.highWaterMark = options.highWaterMark ?? getDefaultHighWaterMark(false);
+  server.blockList = options.blockList;
+}
+
+export type Server = ServerClass;
+export const Server = callable<ServerClass, [options?: ServerOptions | ConnectionListener, listener?: ConnectionListener]>(
+  'Server',
+  ServerClass,
+  (target, options, listener) => {
+    (EventEmitter as unknown as { call(target: unknown): void }).call(target);
+    initialize(target, options, listener);
+  },
+);
+
+export function createServer(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener): ServerClass {
+  return new ServerClass(options, listener);
+}
+

@@ -1,0 +1,54 @@
+/** Socket options by setsockopt(2): tcp(7), socket(7), ip(7), ipv6(7). Each returns 0 or `-errno`. */
+import type { Native } from '../engine/native.ts';
+
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_KEEPALIVE = 9;
+const SO_LINGER = 13;
+const SO_REUSEPORT = 15;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+
+const value = new Int32Array(2);
+const one = new Uint8Array(value.buffer, 0, 4);
+const two = new Uint8Array(value.buffer, 0, 8);
+
+function setInt(native: Native, fd: number, level: number, name: number, to: number): number {
+  value[0] = to;
+  return native.setOption(fd, level, name, one);
+}
+
+export const setNoDelay = (native: Native, fd: number, on: boolean): number =>
+  setInt(native, fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+
+/** Node's fixed interval and count of probes, in seconds; from libuv 1.49 on, and harmless before. */
+const KEEP_ALIVE_INTERVAL_SECONDS = 1;
+const KEEP_ALIVE_COUNT = 10;
+
+/** @param delaySeconds idle time before the first probe; 0 leaves the system's */
+export function setKeepAlive(native: Native, fd: number, on: boolean, delaySeconds: number): number {
+  const result = setInt(native, fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
+  if (result < 0 || !on || delaySeconds <= 0) return result;
+  setInt(native, fd, IPPROTO_TCP, TCP_KEEPIDLE, delaySeconds);
+  setInt(native, fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
+  return setInt(native, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_COUNT);
+}
+
+/** close(2) then sends RST instead of FIN and drops what was not sent (socket(7), SO_LINGER with a time of 0). */
+export function setReset(native: Native, fd: number): number {
+  value[0] = 1;
+  value[1] = 0;
+  return native.setOption(fd, SOL_SOCKET, SO_LINGER, two);
+}
+
+export const setReuseAddress = (native: Native, fd: number): number => setInt(native, fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+export const setReusePort = (native: Native, fd: number): number => setInt(native, fd, SOL_SOCKET, SO_REUSEPORT, 1);
+
+export const setV6Only = (native: Native, fd: number, on: boolean): number =>
+  setInt(native, fd, IPPROTO_IPV6, IPV6_V6ONLY, on ? 1 : 0);

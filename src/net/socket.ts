@@ -1,0 +1,614 @@
+/**
+ * Node's `net.Socket` on the engine: a `stream.Duplex` whose bytes come from and go to a `Handle`. The life of a socket
+ * (connecting, open, half-closed, destroyed) is told here in full, which is why this file is long.
+ *
+ * In: `push` by src/net/handle.ts. Out: `_write`, `_writev`, `_final`, which hand the bytes to the handle.
+ *
+ * Writes of one tick go out together: the first write of a turn corks the stream, and the turn's end uncorks it. What
+ * the stream counts (`writableLength`, 'drain', callbacks) is Node's, because it is Node's own stream that counts.
+ *
+ * @see https://nodejs.org/api/net.html#class-netsocket
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { channel } from 'node:diagnostics_channel';
+import type { BlockList } from 'node:net';
+import { addAbortSignal, Duplex, type DuplexOptions } from 'node:stream';
+import { choice } from '../engine/engine.ts';
+import type { Turn } from '../engine/turn.ts';
+import type { IpAddress } from './address.ts';
+import { type Callback, normalizeArgs } from './args.ts';
+import { callable } from './callable.ts';
+import { type ConnectOptions, connectSocket } from './connect.ts';
+import {
+  endedByPeer,
+  invalidArgValue,
+  invalidFdType,
+  invalidHandleType,
+  missingArgs,
+  socketClosed,
+  socketClosedBeforeConnection,
+} from './errors.ts';
+import { familyOf, type Handle, wrap } from './handle.ts';
+import { OnRead } from './on-read.ts';
+import type { ServerClass } from './server.ts';
+import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+import { setKeepAlive, setNoDelay } from './socket-options.ts';
+import { timerDuration, validateAbortSignal, validateFunction, validateInt32, validateNumber, validateString } from './validate.ts';
+
+const kTimer: unique symbol = Symbol('idle timer');
+const kBytesRead: unique symbol = Symbol('bytes read');
+const kBytesWritten: unique symbol = Symbol('bytes written');
+const kNoDelay: unique symbol = Symbol('no delay');
+const kKeepAlive: unique symbol = Symbol('keep alive');
+const kKeepAliveSeconds: unique symbol = Symbol('keep alive seconds');
+const kUnref: unique symbol = Symbol('unref');
+
+export interface SocketOptions extends DuplexOptions {
+  fd?: number;
+  handle?: Handle;
+  allowHalfOpen?: boolean;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  keepAliveInitialDelay?: number;
+  onread?: unknown;
+  readable?: boolean;
+  writable?: boolean;
+  signal?: AbortSignal;
+  blockList?: BlockList;
+  pauseOnCreate?: boolean;
+  manualStart?: boolean;
+}
+
+type WriteCallback = (error?: Error | null) => void;
+type Piece = { chunk: Uint8Array | string; encoding: BufferEncoding };
+
+/** This module is only loaded where the engine is our own. */
+const turn = choice.turn as Turn;
+
+const clientSocketChannel = channel('net.client.socket');
+
+export class SocketClass extends Duplex {
+  declare connecting: boolean;
+  declare _handle: Handle | null;
+  declare _parent: SocketClass | null;
+  declare _host: string | null;
+  declare _hadError: boolean;
+  declare _closeAfterHandlingError: boolean;
+  declare _pendingData: Uint8Array | string | Piece[] | null;
+  declare _pendingEncoding: string;
+  declare _peername: Partial<IpAddress> | null;
+  declare _sockname: Partial<IpAddress> | null;
+  declare server: ServerClass | null;
+  declare _server: ServerClass | null;
+  declare timeout: number | undefined;
+  declare resetAndClosing: boolean;
+  declare autoSelectFamilyAttemptedAddresses: string[] | undefined;
+  declare blockList: BlockList | undefined;
+  declare [kTurnCork]: boolean;
+  declare [kOnRead]: OnRead | null;
+  declare [kLastWriteBytes]: number;
+  declare [kTimer]: NodeJS.Timeout | null;
+  declare [kBytesRead]: number;
+  declare [kBytesWritten]: number;
+  declare [kNoDelay]: boolean;
+  declare [kKeepAlive]: boolean;
+  declare [kKeepAliveSeconds]: number;
+  declare [kUnref]: boolean;
+
+  constructor(options?: SocketOptions | number) {
+    const own = checkedOptions(options);
+    super(own);
+    initialize(this, own);
+  }
+
+  // ---- reading ----
+
+  override _read(size: number): void {
+    const handle = this._handle;
+    if (this.connecting || handle === null) this.once('connect', () => this._read(size));
+    else if (!handle.isReading) handle.readStart();
+  }
+
+  /** The peer's FIN. */
+  [kOnEnd](): void {
+    this.push(null);
+    this.read(0);
+  }
+
+  override pause(): this {
+    if (this[kOnRead] !== null && !this.connecting && this._handle?.isReading) this._handle.readStop();
+    return super.pause();
+  }
+
+  override resume(): this {
+    if (this[kOnRead] !== null) readOnDemand(this, this[kOnRead]);
+    return super.resume();
+  }
+
+  override read(size?: number): ReturnType<Duplex['read']> {
+    if (this[kOnRead] !== null) readOnDemand(this, this[kOnRead]);
+    return super.read(size);
+  }
+
+  get bytesRead(): number {
+    return this._handle?.bytesRead ?? this[kBytesRead];
+  }
+
+  // ---- writing ----
+
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
+  override write(chunk: any, encoding?: any, callback?: any): boolean {
+    const handle = this._handle;
+    if (handle !== null && !this[kTurnCork] && !this.connecting && !turn.isEnding) {
+      this[kTurnCork] = true;
+      super.cork();
+      handle.turn.flushLater(handle);
+    }
+    // A callback runs in the context of the write, which is not the connection's.
+    if (typeof encoding === 'function') encoding = AsyncResource.bind(encoding as () => void);
+    else if (typeof callback === 'function') callback = AsyncResource.bind(callback as () => void);
+    return super.write(chunk, encoding, callback);
+  }
+
+  override _write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: WriteCallback): void {
+    if (this.connecting) {
+      writeLater(this, chunk, encoding, callback, () => this._write(chunk, encoding, callback));
+      return;
+    }
+    const handle = this._handle;
+    if (handle === null) {
+      callback(socketClosed());
+      return;
+    }
+    this._pendingData = null;
+    this._unrefTimer();
+    handle.write(chunk, encoding, callback);
+    this[kLastWriteBytes] = handle.writeQueueSize;
+  }
+
+  override _writev(pieces: Piece[], callback: WriteCallback): void {
+    if (this.connecting) {
+      writeLater(this, pieces, '', callback, () => this._writev(pieces, callback));
+      return;
+    }
+    const handle = this._handle;
+    if (handle === null) {
+      callback(socketClosed());
+      return;
+    }
+    this._pendingData = null;
+    this._unrefTimer();
+    handle.writev(pieces, callback);
+    this[kLastWriteBytes] = handle.writeQueueSize;
+  }
+
+  _writeGeneric(isVector: boolean, data: never, encoding: BufferEncoding, callback: WriteCallback): void {
+    if (isVector) this._writev(data, callback);
+    else this._write(data, encoding, callback);
+  }
+
+  get bufferSize(): number | undefined {
+    return this._handle === null ? undefined : this.writableLength;
+  }
+
+  get _bytesDispatched(): number {
+    return this._handle?.bytesWritten ?? this[kBytesWritten];
+  }
+
+  get bytesWritten(): number | undefined {
+    const queued = (this as unknown as { writableBuffer?: Piece[] }).writableBuffer;
+    if (!queued) return undefined;
+    let bytes = this._bytesDispatched;
+    for (const piece of queued) bytes += byteLength(piece.chunk, piece.encoding);
+    const pending = this._pendingData;
+    if (Array.isArray(pending)) for (const piece of pending) bytes += byteLength(piece.chunk, piece.encoding);
+    else if (pending) bytes += byteLength(pending, this._pendingEncoding as BufferEncoding);
+    return bytes;
+  }
+
+  override _final(callback: WriteCallback): void {
+    if (this.connecting) {
+      this.once('connect', () => this._final(callback));
+      return;
+    }
+    if (this._handle === null) callback();
+    else this._handle.finish(callback);
+  }
+
+  // ---- the end ----
+
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
+  override end(chunk?: any, encoding?: any, callback?: any): this {
+    super.end(chunk, encoding, callback);
+    return this;
+  }
+
+  override destroy(error?: Error | null, callback?: (error: Error | null) => void): this {
+    // What was written in this tick is attempted once, as Node's own write would have been before this call.
+    if (this[kTurnCork] && !this.destroyed) {
+      this[kTurnCork] = false;
+      this.uncork();
+    }
+    return (super.destroy as (e?: Error | null, cb?: (error: Error | null) => void) => this).call(this, error, callback);
+  }
+
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', this.destroy);
+  }
+
+  resetAndDestroy(): this {
+    const handle = this._handle;
+    if (handle === null && !this.connecting) {
+      this.destroy(socketClosed());
+    } else {
+      if (handle?.isUnix) throw invalidHandleType();
+      if (this.connecting) this.once('connect', () => this._reset());
+      else this._reset();
+    }
+    return this;
+  }
+
+  _reset(): void {
+    this.resetAndClosing = true;
+    this.destroy(); // not destroySoon: after a FIN the peer would not see the reset
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const wasConnecting = this.connecting;
+    this.connecting = false;
+    for (let socket: SocketClass | null = this; socket !== null; socket = socket._parent)
+      clearTimeout(socket[kTimer] ?? undefined);
+    const handle = this._handle;
+    const hadError = error !== null && error !== undefined;
+    if (handle !== null) {
+      this[kBytesRead] = handle.bytesRead;
+      this[kBytesWritten] = handle.bytesWritten;
+      handle.isReset = this.resetAndClosing;
+      this.resetAndClosing = false;
+      const onClosed = () => this.emit('close', hadError);
+      if (this._closeAfterHandlingError) {
+        queueMicrotask(() => {
+          handle.close(onClosed);
+          this._handle = null;
+          this._sockname = null;
+        });
+      } else {
+        handle.close(onClosed);
+        this._handle = null;
+        this._sockname = null;
+      }
+      callback(error);
+    } else {
+      callback(error);
+      // Node has a handle as soon as it connects, and 'close' comes when that is closed: in a phase of its own.
+      if (wasConnecting) setImmediate(() => this.emit('close', hadError));
+      else process.nextTick(emitClose, this);
+    }
+    if (this._server !== null) {
+      this._server._connections--;
+      this._server._emitCloseIfDrained();
+    }
+  }
+
+  // ---- connecting ----
+
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads are Node's
+  connect(...args: any[]): this {
+    const [given, callback] = normalizeArgs(args);
+    const options = given as ConnectOptions;
+    if (options.port === undefined && options.path == null) throw missingArgs('options', 'port', 'path');
+    // After the peer's FIN `write` was replaced: this socket begins anew.
+    if (Object.hasOwn(this, 'write')) delete (this as { write?: unknown }).write;
+    if (this.destroyed) {
+      this._handle = null;
+      this._peername = null;
+      this._sockname = null;
+      this[kBytesRead] = 0;
+      this[kBytesWritten] = 0;
+      (this as unknown as { _undestroy(): void })._undestroy();
+    }
+    if (callback !== null) this.once('connect', callback as Callback as () => void);
+    if (this._parent?.connecting) return this;
+    this._unrefTimer();
+    this.connecting = true;
+    if (options.path) validateString(options.path, 'options.path');
+    connectSocket(this, options);
+    return this;
+  }
+
+  /** A connection stands: `handle` is open. Called by src/net/connect.ts. */
+  _adopt(handle: Handle): void {
+    this.connecting = false;
+    this._sockname = null;
+    this._unrefTimer();
+    const { native } = handle.turn.ring;
+    if (!handle.isUnix) {
+      if (this[kNoDelay]) setNoDelay(native, handle.fd, true);
+      if (this[kKeepAlive]) setKeepAlive(native, handle.fd, true, this[kKeepAliveSeconds]);
+    }
+    this.emit('connect');
+    this.emit('ready');
+    if (this._handle === handle && !this.isPaused()) this.read(0);
+  }
+
+  get pending(): boolean {
+    return this._handle === null || this.connecting;
+  }
+
+  get _connecting(): boolean {
+    return this.connecting;
+  }
+
+  get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
+    if (this.connecting) return 'opening';
+    if (this.readable) return this.writable ? 'open' : 'readOnly';
+    return this.writable ? 'writeOnly' : 'closed';
+  }
+
+  // ---- idle time ----
+
+  setTimeout(ms: number, callback?: () => void): this {
+    if (this.destroyed) return this;
+    this.timeout = ms;
+    ms = timerDuration(ms, 'msecs');
+    clearTimeout(this[kTimer] ?? undefined);
+    if (ms === 0) {
+      this[kTimer] = null;
+      if (callback !== undefined) {
+        validateFunction(callback, 'callback');
+        this.removeListener('timeout', callback);
+      }
+      return this;
+    }
+    this[kTimer] = setTimeout(() => this._onTimeout(), ms).unref();
+    if (callback !== undefined) {
+      validateFunction(callback, 'callback');
+      this.once('timeout', callback);
+    }
+    return this;
+  }
+
+  /** A slow write that makes progress is not idle. */
+  _onTimeout(): void {
+    const handle = this._handle;
+    const before = this[kLastWriteBytes];
+    if (before > 0 && handle !== null && handle.writeQueueSize !== before) {
+      this[kLastWriteBytes] = handle.writeQueueSize;
+      this._unrefTimer();
+      return;
+    }
+    this.emit('timeout');
+  }
+
+  /** Something happened: the idle time begins anew. @hot */
+  _unrefTimer(): void {
+    if (this[kTimer] !== null) this[kTimer].refresh();
+    if (this._parent !== null) this._parent._unrefTimer();
+  }
+
+  // ---- options and addresses ----
+
+  setNoDelay(enable?: boolean): this {
+    const on = enable === undefined || Boolean(enable);
+    const handle = this._handle;
+    if (handle !== null && !handle.isUnix && on !== this[kNoDelay]) setNoDelay(turn.ring.native, handle.fd, on);
+    this[kNoDelay] = on;
+    return this;
+  }
+
+  setKeepAlive(enable?: boolean, initialDelayMs?: number): this {
+    const on = Boolean(enable);
+    const seconds = ~~((initialDelayMs ?? 0) / 1000);
+    const handle = this._handle;
+    if (handle !== null && !handle.isUnix && (on !== this[kKeepAlive] || seconds !== this[kKeepAliveSeconds]))
+      setKeepAlive(turn.ring.native, handle.fd, on, seconds);
+    this[kKeepAlive] = on;
+    this[kKeepAliveSeconds] = seconds;
+    return this;
+  }
+
+  ref(): this {
+    this[kUnref] = false;
+    if (this._handle === null) this.once('connect', this.ref);
+    else this._handle.ref();
+    return this;
+  }
+
+  unref(): this {
+    this[kUnref] = true;
+    if (this._handle === null) this.once('connect', this.unref);
+    else this._handle.unref();
+    return this;
+  }
+
+  get _isRef(): boolean {
+    return !this[kUnref];
+  }
+
+  address(): IpAddress | Record<string, never> {
+    return this._getsockname() as IpAddress;
+  }
+
+  _getpeername(): Partial<IpAddress> {
+    if (this._handle === null || this.connecting) return this._peername ?? {};
+    if (this._peername === null) {
+      const out: Partial<IpAddress> = {};
+      if (this._handle.getpeername(out) < 0) return out;
+      this._peername = out;
+    }
+    return this._peername;
+  }
+
+  _getsockname(): Partial<IpAddress> {
+    if (this._handle === null) return {};
+    if (this._sockname === null) {
+      this._sockname = {};
+      this._handle.getsockname(this._sockname);
+    }
+    return this._sockname;
+  }
+
+  get remoteAddress(): string | undefined {
+    return this._getpeername().address;
+  }
+  get remoteFamily(): string | undefined {
+    return this._getpeername().family;
+  }
+  get remotePort(): number | undefined {
+    return this._getpeername().port;
+  }
+  get localAddress(): string | undefined {
+    return this._getsockname().address;
+  }
+  get localPort(): number | undefined {
+    return this._getsockname().port;
+  }
+  get localFamily(): string | undefined {
+    return this._getsockname().family;
+  }
+}
+
+/** A write before the connection stands waits for it. */
+function writeLater(
+  socket: SocketClass,
+  data: Uint8Array | string | Piece[],
+  encoding: string,
+  callback: WriteCallback,
+  write: () => void,
+): void {
+  socket._pendingData = data;
+  socket._pendingEncoding = encoding;
+  const onClose = () => callback(socketClosedBeforeConnection());
+  socket.once('connect', () => {
+    socket.off('close', onClose);
+    write();
+  });
+  socket.once('close', onClose);
+}
+
+/** With `onread` nothing is pushed, so nothing but this starts a handle that was stopped. */
+function readOnDemand(socket: SocketClass, onRead: OnRead): void {
+  const handle = socket._handle;
+  if (handle === null || socket.connecting || handle.isReading) return;
+  if (onRead.takeRest()) handle.readStart();
+}
+
+/** The turn's own cork is nobody's business. */
+const corked = Object.getOwnPropertyDescriptor(Duplex.prototype, 'writableCorked')?.get as (this: Duplex) => number;
+Object.defineProperty(SocketClass.prototype, 'writableCorked', {
+  configurable: true,
+  get(this: SocketClass): number {
+    const count = corked.call(this);
+    return this[kTurnCork] && count > 0 ? count - 1 : count;
+  },
+});
+
+function byteLength(chunk: Uint8Array | string, encoding: BufferEncoding): number {
+  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.byteLength;
+}
+
+function emitClose(socket: SocketClass): void {
+  socket.emit('close', false);
+}
+
+/** Options as Duplex needs them: half-open off, no 'close' of its own, strings as they are. */
+function checkedOptions(options?: SocketOptions | number): SocketOptions {
+  const given: SocketOptions = typeof options === 'number' ? { fd: options } : { ...options };
+  for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode'] as const)
+    if (given[name]) throw invalidArgValue(`options.${name}`, given[name], 'is not supported');
+  if (given.keepAliveInitialDelay !== undefined) {
+    validateNumber(given.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
+    if (given.keepAliveInitialDelay < 0) given.keepAliveInitialDelay = 0;
+  }
+  given.allowHalfOpen = Boolean(given.allowHalfOpen);
+  given.emitClose = false;
+  given.autoDestroy = true;
+  given.decodeStrings = false;
+  return given;
+}
+
+/** All that a constructor does after Duplex's; also for objects that were made by somebody else's constructor. */
+function initialize(socket: SocketClass, options: SocketOptions): void {
+  socket.connecting = false;
+  socket._handle = null;
+  socket._parent = null;
+  socket._host = null;
+  socket._hadError = false;
+  socket._closeAfterHandlingError = false;
+  socket._pendingData = null;
+  socket._pendingEncoding = '';
+  socket._peername = null;
+  socket._sockname = null;
+  socket.server = null;
+  socket._server = null;
+  socket.timeout = undefined;
+  socket.resetAndClosing = false;
+  socket.blockList = options.blockList;
+  socket[kTurnCork] = false;
+  socket[kOnRead] = OnRead.from(options.onread);
+  socket[kLastWriteBytes] = 0;
+  socket[kTimer] = null;
+  socket[kBytesRead] = 0;
+  socket[kBytesWritten] = 0;
+  socket[kNoDelay] = Boolean(options.noDelay);
+  socket[kKeepAlive] = Boolean(options.keepAlive);
+  socket[kKeepAliveSeconds] = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
+  socket[kUnref] = false;
+  socket.on('end', onReadableEnd);
+
+  const handle = options.handle ?? (options.fd === undefined ? null : openDescriptor(options.fd));
+  if (handle !== null) {
+    handle.socket = socket;
+    socket._handle = handle;
+    if (options.pauseOnCreate) (socket as { readableFlowing: boolean }).readableFlowing = false;
+    else if (!options.manualStart && options.readable !== false) socket.read(0);
+  }
+  if (options.signal !== undefined) abortOn(options.signal, socket);
+}
+
+function openDescriptor(fd: unknown): Handle {
+  validateInt32(fd, 'fd', 0);
+  const family = familyOf(turn, fd);
+  if (family < 0) throw invalidFdType('UNKNOWN');
+  turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
+  return wrap(turn, fd);
+}
+
+function abortOn(signal: AbortSignal, socket: SocketClass): void {
+  validateAbortSignal(signal, 'options.signal');
+  addAbortSignal(signal, socket);
+}
+
+/** Half-open sockets are not allowed: a write after the peer's FIN and our own is the peer's doing. */
+function onReadableEnd(this: SocketClass): void {
+  if (!this.allowHalfOpen) this.write = writeAfterFin;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
+function writeAfterFin(this: SocketClass, chunk: any, encoding?: any, callback?: any): boolean {
+  if (!this.writableEnded) return SocketClass.prototype.write.call(this, chunk, encoding, callback);
+  const done = typeof encoding === 'function' ? encoding : callback;
+  const error = endedByPeer();
+  if (typeof done === 'function') process.nextTick(done, error);
+  this.destroy(error);
+  return false;
+}
+
+export type Socket = SocketClass;
+export const Socket = callable<SocketClass, [options?: SocketOptions | number]>('Socket', SocketClass, (target, options) => {
+  const own = checkedOptions(options);
+  (Duplex as unknown as { call(target: unknown, options: DuplexOptions): void }).call(target, own);
+  initialize(target, own);
+});
+
+/** A socket that connects: `createConnection(options | port[, host] | path[, listener])`. */
+export function connect(...args: unknown[]): SocketClass {
+  const normalized = normalizeArgs(args);
+  const options = normalized[0] as SocketOptions & ConnectOptions & { timeout?: number };
+  const socket = new SocketClass(options);
+  if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket });
+  if (options.timeout) socket.setTimeout(options.timeout);
+  return socket.connect(normalized);
+}

@@ -1,0 +1,10 @@
+/** Members of a socket that its handle uses and nobody else should. */
+
+/** The stream was corked by this turn's first write, not by the user. */
+export const kTurnCork: unique symbol = Symbol('turn cork');
+/** The `onread` option, or null. */
+export const kOnRead: unique symbol = Symbol('onread');
+/** The peer's FIN has come. */
+export const kOnEnd: unique symbol = Symbol('on end');
+/** Bytes of the write in flight, to see progress when the idle timer fires. */
+export const kLastWriteBytes: unique symbol = Symbol('last write bytes');

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { promisify } from 'node:util';
+import test from 'node:test';
+import net from 'millrace';
+import { close, descriptorOf, dial, dialling, keep, kernelSocket, leakGuard, limit, once, pair, serve, within } from '../support/net.ts';
+
+await leakGuard(async () => {
+  await promisify(execFile)('true');
+});
+
+const hasPython = await promisify(execFile)('python3', ['-c', '']).then(
+  () => true,
+  () => false,
+);
+
+/** What the kernel holds for a connected IPv4 socket, asked by another process that is given its descriptor. */
+async function optionsOf(socket: Socket): Promise<Record<string, number>> {
+  const row = kernelSocket(socket.localPort as number, socket.remotePort as number);
+  assert.ok(row, 'the kernel knows the socket');
+  const fd = descriptorOf(row.inode) as number;
+  const script = `
+import json, socket
+s = socket.socket(fileno=3)
+tcp = lambda name: s.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+print(json.dumps({
+  'noDelay': tcp('TCP_NODELAY'), 'keepAlive': s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+  'idle': tcp('TCP_KEEPIDLE'), 'interval': tcp('TCP_KEEPINTVL'), 'count': tcp('TCP_KEEPCNT'), 'tos': s.getsockopt(socket.IPPROTO_IP, socket.IP_TOS),
+}))`;
+  const child = spawn('python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit', fd] });
+  const chunks: Buffer[] = [];
+  child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(child, 'close');
+  return JSON.parse(Buffer.concat(chunks).toString());
+}
+
+const skip = hasPython && process.platform === 'linux' ? false : 'needs Linux and python3';
+
+test('setNoDelay and setKeepAlive reach the kernel', { ...limit, skip }, async (t) => {
+  const { client } = await pair(t);
+  let options = await optionsOf(client);
+  assert.equal(options['noDelay'], 0);
+  assert.equal(options['keepAlive'], 0);
+  assert.equal(client.setNoDelay(), client);
+  assert.equal(client.setKeepAlive(true, 33_000), client);
+  options = await optionsOf(client);
+  assert.equal(options['noDelay'], 1);
+  assert.equal(options['keepAlive'], 1);
+  assert.equal(options['idle'], 33);
+  client.setNoDelay(false);
+  client.setKeepAlive(false);
+  options = await optionsOf(client);
+  assert.equal(options['noDelay'], 0);
+  assert.equal(options['keepAlive'], 0);
+});
+
+test('setNoDelay and setKeepAlive before the connection reach the kernel', { ...limit, skip }, async (t) => {
+  const server = await serve(t);
+  const client = dialling(t, server);
+  client.setNoDelay(true).setKeepAlive(true, 44_000);
+  await once(client, 'connect');
+  const options = await optionsOf(client);
+  assert.deepEqual([options['noDelay'], options['keepAlive'], options['idle']], [1, 1, 44]);
+});
+
+test('the options noDelay and keepAlive of connect and of a server reach the kernel', { ...limit, skip }, async (t) => {
+  const { client, peer } = await pair(t, {
+    server: { noDelay: true, keepAlive: true, keepAliveInitialDelay: 55_000 },
+    client: { noDelay: true, keepAlive: true, keepAliveInitialDelay: 66_000 } as object,
+  });
+  const [atClient, atPeer] = [await optionsOf(client), await optionsOf(peer)];
+  assert.deepEqual([atClient['noDelay'], atClient['keepAlive'], atClient['idle']], [1, 1, 66]);
+  assert.deepEqual([atPeer['noDelay'], atPeer['keepAlive'], atPeer['idle']], [1, 1, 55]);
+});
+
+test('a keep-alive timer of the kernel runs', { ...limit, skip: process.platform !== 'linux' }, async (t) => {
+  const { client } = await pair(t);
+  const timer = (): string | undefined => kernelSocket(client.localPort as number, client.remotePort as number)?.timer.slice(0, 2);
+  assert.equal(timer(), '00');
+  client.setKeepAlive(true, 10_000);
+  assert.equal(timer(), '02');
+});
+
+test('setNoDelay and setKeepAlive are accepted at every stage', limit, async (t) => {
+  const fresh = keep(t, new net.Socket());
+  assert.equal(fresh.setNoDelay().setKeepAlive(true), fresh);
+  const { client } = await pair(t);
+  client.destroy();
+  assert.equal(client.setNoDelay().setKeepAlive(true, 1000), client);
+  await close(client);
+});
+
+test('setNoDelay on a unix socket does nothing', limit, async (t) => {
+  const path = `\0millrace-options-${process.pid}`;
+  if (process.platform !== 'linux') return t.skip('Linux only');
+  const { client } = await pair(t, { listen: { path } });
+  assert.equal(client.setNoDelay(true), client);
+  assert.equal(client.setKeepAlive(true), client);
+});
+
+test('ref and unref return the socket, and the server', limit, async (t) => {
+  const { client, server } = await pair(t);
+  assert.equal(client.unref(), client);
+  assert.equal(client.ref(), client);
+  assert.equal(server.unref(), server);
+  assert.equal(server.ref(), server);
+  const fresh = keep(t, new net.Socket());
+  assert.equal(fresh.unref(), fresh);
+  assert.equal(fresh.ref(), fresh);
+});
+
+test('a socket is a stream.Duplex and an EventEmitter by its prototypes', limit, async () => {
+  const { Duplex } = await import('node:stream');
+  const { EventEmitter } = await import('node:events');
+  const socket = new net.Socket();
+  assert.ok(socket instanceof Duplex);
+  assert.equal(Object.getPrototypeOf(net.Socket.prototype), Duplex.prototype);
+  assert.equal(Object.getPrototypeOf(net.Socket), Duplex);
+  assert.equal(Object.getPrototypeOf(net.Server.prototype), EventEmitter.prototype);
+  assert.equal(socket.constructor.name, 'Socket');
+  assert.equal(net.createServer().constructor.name, 'Server');
+  assert.equal(socket.allowHalfOpen, false);
+  assert.equal(new net.Socket({ allowHalfOpen: true }).allowHalfOpen, true);
+});
+
+test('a class can extend Socket and Server, and old code can inherit from them', limit, async (t) => {
+  const { inherits } = await import('node:util');
+  class Mine extends net.Socket {
+    mark = 'mine';
+  }
+  class MyServer extends net.Server {}
+  function Old(this: Socket): void {
+    (net.Socket as unknown as () => void).call(this);
+  }
+  inherits(Old, net.Socket);
+
+  const server = keep(t, new MyServer((socket: Socket) => socket.end('to you')));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = (server.address() as { port: number }).port;
+  for (const socket of [new Mine(), new (Old as unknown as new () => Socket)()]) {
+    keep(t, socket);
+    socket.connect(port, '127.0.0.1');
+    assert.equal(String((await once(socket, 'data'))[0]), 'to you');
+    assert.ok(socket instanceof net.Socket);
+  }
+});
+
+test('typeOfService is set and read', limit, async (t) => {
+  const { client } = await pair(t);
+  const socket = client as Socket & { setTypeOfService?(tos: number): Socket; getTypeOfService?(): number };
+  if (!socket.setTypeOfService || !socket.getTypeOfService) return t.skip('since Node 24.15 and 25.6');
+  assert.equal(socket.getTypeOfService(), 0);
+  assert.equal(socket.setTypeOfService(0x10), socket);
+  assert.equal(socket.getTypeOfService(), 0x10);
+  assert.throws(() => socket.setTypeOfService?.(256), { code: 'ERR_OUT_OF_RANGE' });
+});
+
+test('a socket made of a descriptor is a connection', { ...limit, skip: process.platform !== 'linux' }, async (t) => {
+  // One end of a connection whose other end is in a child: what inetd does.
+  const server = await serve(t, (socket) => socket.end('from the server'));
+  const client = await dial(t, server);
+  const row = kernelSocket(client.localPort as number, client.remotePort as number);
+  const fd = descriptorOf((row as { inode: string }).inode) as number;
+  const { root } = await import('../support/child.ts');
+  client.pause();
+  const source = `import net from 'millrace'; const socket = new net.Socket({ fd: 3, readable: true, writable: true });
+    let got = ''; socket.setEncoding('utf8').on('data', (text) => (got += text)).on('end', () => process.stdout.write(got));`;
+  const env = { ...process.env };
+  delete env['NODE_TEST_CONTEXT'];
+  const child = spawn(process.execPath, ['--no-warnings', '--input-type=module', '-e', source], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit', fd] });
+  t.after(() => {
+    child.kill('SIGKILL');
+  });
+  let got = '';
+  child.stdout?.on('data', (chunk: Buffer) => (got += chunk));
+  const [code] = await within(once(child, 'close'), 'the child');
+  assert.equal(code, 0);
+  // The parent may have been quicker.
+  assert.ok(got === 'from the server' || got === '', got);
+});

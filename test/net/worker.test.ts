@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { Worker } from 'node:worker_threads';
+import test from 'node:test';
+import { close, collect, dial, leakGuard, limit, once, serve, until } from '../support/net.ts';
+
+/** A worker that runs a module with `net`, `parentPort` and `workerData`. */
+function work(t: test.TestContext, source: string): Worker {
+  const millrace = import.meta.resolve('millrace');
+  // A data: URL has no package around it, so the module is named by its address.
+  const code = `import net from ${JSON.stringify(millrace)}; import { parentPort } from 'node:worker_threads'; ${source}`;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+  t.after(async () => {
+    await worker.terminate();
+  });
+  return worker;
+}
+
+await leakGuard(async () => {
+  const worker = new Worker('0', { eval: true });
+  await once(worker, 'exit');
+});
+
+test('a server and a client live in a worker', limit, async (t) => {
+  const worker = work(
+    t,
+    `const server = net.createServer((socket) => socket.pipe(socket));
+    server.listen(0, '127.0.0.1', () => {
+      const client = net.connect(server.address().port, '127.0.0.1');
+      let got = '';
+      client.setEncoding('utf8').on('data', (text) => (got += text)).on('close', () => { server.close(); parentPort.postMessage(got); });
+      client.end('inside');
+    });`,
+  );
+  const exited = once(worker, 'exit');
+  assert.deepEqual(await once(worker, 'message'), ['inside']);
+  assert.deepEqual(await exited, [0], 'it ends by itself');
+});
+
+test('the main thread talks to a server in a worker, and the other way round', limit, async (t) => {
+  const here = await serve(t, (socket) => socket.end('from main'));
+  const { port } = here.address() as { port: number };
+  const worker = work(
+    t,
+    `const server = net.createServer((socket) => socket.end('from worker'));
+    server.listen(0, '127.0.0.1', () => {
+      const client = net.connect(${port}, '127.0.0.1');
+      let got = '';
+      client.setEncoding('utf8').on('data', (text) => (got += text)).on('end', () => parentPort.postMessage({ got, port: server.address().port }));
+    });`,
+  );
+  const [message] = await once(worker, 'message');
+  assert.equal(message.got, 'from main');
+  const client = await dial(t, { port: message.port, host: '127.0.0.1' });
+  assert.equal((await collect(client)).toString(), 'from worker');
+  assert.equal(await worker.terminate(), 1);
+});
+
+test('several workers work at the same time', limit, async (t) => {
+  const source = `const server = net.createServer((socket) => socket.pipe(socket));
+    server.listen(0, '127.0.0.1', () => {
+      let left = 50;
+      for (let i = 0; i < 50; i++) {
+        const client = net.connect(server.address().port, '127.0.0.1');
+        let got = '';
+        client.setEncoding('utf8').on('data', (text) => (got += text));
+        client.on('close', () => { if (got === 'message ' + i && --left === 0) server.close(() => parentPort.postMessage('done')); });
+        client.end('message ' + i);
+      }
+    });`;
+  const workers = [1, 2, 3].map(() => work(t, source));
+  const messages = await Promise.all(workers.map((worker) => once(worker, 'message')));
+  assert.deepEqual(messages, [['done'], ['done'], ['done']]);
+});
+
+test('a worker that is terminated in the middle of a transfer closes its sockets', limit, async (t) => {
+  const worker = work(
+    t,
+    `const chunk = Buffer.alloc(1024 * 1024, 0x61);
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {});
+      const more = () => { while (socket.write(chunk)); };
+      socket.on('drain', more);
+      more();
+    });
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+  );
+  const [port] = await once(worker, 'message');
+  const client = await dial(t, { port, host: '127.0.0.1' });
+  client.on('error', () => {});
+  client.resume();
+  await until(() => client.bytesRead > 8 * 1024 * 1024, 'eight megabytes');
+  await worker.terminate();
+  await close(client);
+  // Nobody listens any more.
+  const late = dial(t, { port, host: '127.0.0.1' });
+  await assert.rejects(late, { code: 'ECONNREFUSED' });
+});
+
+test('a worker that is terminated while it reads leaves the main thread working', limit, async (t) => {
+  const server = await serve(t, (socket) => {
+    socket.on('error', () => {});
+    const chunk = Buffer.alloc(256 * 1024);
+    const more = (): void => {
+      for (let i = 0; i < 100 && socket.write(chunk); i++);
+    };
+    socket.on('drain', more);
+    more();
+  });
+  const { port } = server.address() as { port: number };
+  const worker = work(t, `const client = net.connect(${port}, '127.0.0.1'); client.once('data', () => parentPort.postMessage('reads')); client.resume();`);
+  const accepted = once(server, 'connection');
+  await once(worker, 'message');
+  const [socket] = await accepted;
+  await worker.terminate();
+  await close(socket);
+  const client = await dial(t, server);
+  await once(client, 'data');
+  client.destroy();
+});
+
+test('workers come and go', limit, async (t) => {
+  for (let i = 0; i < 10; i++) {
+    const worker = work(t, `const server = net.createServer().listen(0, '127.0.0.1', () => parentPort.postMessage('up'));`);
+    await once(worker, 'message');
+    await worker.terminate();
+  }
+});

@@ -1,0 +1,41 @@
+// Compiled by `npm run check`, never run: a program written for node:net compiles against millrace.
+import type * as node from 'node:net';
+import net, * as named from 'millrace';
+import { type AddressInfo, createConnection, createServer, engine, engineReason, Server, Socket } from 'millrace';
+
+type Node = typeof node;
+
+/** What node:net exports and millrace does not export yet. Shrinks to `never`. */
+type NotYet = never;
+
+type Covers<Ours> = [Exclude<keyof Node, keyof Ours | NotYet>] extends [never] ? true : keyof Node & NotYet;
+export const defaultCoversNode: Covers<typeof net> = true;
+export const namesCoverNode: Covers<typeof named> = true;
+
+// Each member can stand where Node's is expected.
+export const defaultIsNode: Omit<Node, NotYet | 'default'> = net;
+export const namesAreNode: Omit<Node, NotYet | 'default'> = named;
+
+// Instances go into functions written for Node's, and Node's types describe them.
+const server: node.Server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket: Socket) => {
+  const asNode: node.Socket = socket;
+  asNode.setNoDelay(true).setKeepAlive(true, 1_000).setTimeout(5_000);
+  socket.on('data', (chunk: Buffer) => socket.write(chunk));
+  socket.once('close', (hadError: boolean) => hadError);
+});
+server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => {
+  const { port }: AddressInfo = server.address() as AddressInfo;
+  const socket: node.Socket = createConnection({ port, noDelay: true });
+  socket.end('text', 'utf8');
+});
+const options: node.SocketConstructorOpts = { allowHalfOpen: true };
+const constructed: [Socket, Server] = [new Socket(options), new Server()];
+
+export const name: 'io_uring' | 'epoll' | 'node' = engine;
+export const reason: string = engineReason;
+
+// And what Node's types refuse is refused here.
+// @ts-expect-error: a port is a number
+createConnection({ port: true });
+// @ts-expect-error: there is no such method
+constructed[0].writeLater('text');

@@ -1,0 +1,85 @@
+// Runs tests with a native part that was compiled with AddressSanitizer and UndefinedBehaviorSanitizer, on each engine.
+//
+//   node tools/sanitize.mjs [test files; default: every .build/test/**/*.test.js]
+//
+// Fails when a test fails or when a sanitizer has anything to say in any process. Leaks are not looked for, because Node
+// itself has many. Plain JavaScript like the other tools; the checkout has to be set up (tools/setup.mjs).
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const root = new URL('..', import.meta.url).pathname;
+process.chdir(root);
+const folder = resolve('.build/sanitized');
+const binary = join(folder, 'millrace.node');
+const cc = process.env.CC ?? 'cc';
+
+function tests(folder) {
+  return readdirSync(folder, { recursive: true })
+    .filter((file) => file.endsWith('.test.js'))
+    .map((file) => join(folder, file))
+    .sort();
+}
+
+const library = (name) => execFileSync(cc, [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+
+mkdirSync(folder, { recursive: true });
+const sources = readdirSync('native')
+  .filter((file) => file.endsWith('.c'))
+  .map((file) => join('native', file));
+execFileSync(
+  cc,
+  [
+    '-std=gnu11',
+    '-O1',
+    '-g',
+    '-fno-omit-frame-pointer',
+    '-fsanitize=address,undefined',
+    // A complaint ends the process, and with it the test, even where nobody reads what a child process prints.
+    '-fno-sanitize-recover=all',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-fPIC',
+    '-shared',
+    '-fvisibility=hidden',
+    '-Inode_modules/node-api-headers/include',
+    '-o',
+    binary,
+    ...sources,
+  ],
+  { stdio: 'inherit' },
+);
+
+const files = process.argv.length > 2 ? process.argv.slice(2) : tests('.build/test');
+const COMPLAINT = /AddressSanitizer|runtime error:/;
+let isClean = true;
+for (const engine of ['io_uring', 'epoll']) {
+  console.log(`sanitize: ${engine}, ${files.length} test files`);
+  const run = spawn(process.execPath, ['--test', ...files], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      MILLRACE_NATIVE: binary,
+      MILLRACE_ENGINE: engine,
+      LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
+      ASAN_OPTIONS: 'detect_leaks=0',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+    },
+  });
+  let output = '';
+  for (const stream of [run.stdout, run.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text;
+      process.stdout.write(text);
+    });
+  }
+  const [status, signal] = await once(run, 'close');
+  const hasComplaint = COMPLAINT.test(output);
+  if (hasComplaint) console.error(`sanitize: ${engine}: a sanitizer complained`);
+  if (status !== 0) console.error(`sanitize: ${engine}: tests failed (${signal ?? status})`);
+  isClean &&= status === 0 && !hasComplaint;
+}
+console.log(isClean ? 'sanitize: clean' : 'sanitize: not clean');
+process.exitCode = isClean ? 0 : 1;

@@ -1,0 +1,114 @@
+// node tools/test.mjs [--engine NAME] [--only TEXT] [--node PATH]: sets the checkout up and runs its tests.
+//
+// A suite is a folder of test/. Those that don't depend on the engine run once, all others once for each engine that
+// this machine has. Ends with one line, `N passed, N failed, N skipped`, summed over all runs.
+//   --engine  io_uring, epoll or node: only this engine, and it is an error if it can't be had
+//   --only    only the test files whose path contains this text
+//   --node    the Node.js to test with, if not the one that runs this
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { setup } from './setup.mjs';
+
+/** Suites that test no engine, or open each ring by hand. */
+const onceSuites = ['engine', 'framing', 'package', 'tools'];
+const engines = ['io_uring', 'epoll', 'node'];
+const testTimeoutMs = 180_000;
+
+const { values: options } = parseArgs({
+  options: { engine: { type: 'string' }, only: { type: 'string' }, node: { type: 'string' } },
+});
+const node = options.node ?? process.execPath;
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+setup({ quiet: true });
+try {
+  main();
+} catch (error) {
+  console.error(error.message);
+  total.failed += 1;
+}
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed === 0 ? 0 : 1;
+
+function main() {
+  if (options.engine !== undefined && !engines.includes(options.engine)) {
+    throw new Error(`--engine ${options.engine}: there are ${engines.join(', ')}`);
+  }
+  const files = testFiles();
+  if (files.length === 0) throw new Error(`no test file has '${options.only}' in its path`);
+  const once = files.filter((file) => onceSuites.includes(suiteOf(file)));
+  const perEngine = files.filter((file) => !onceSuites.includes(suiteOf(file)));
+  const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim();
+  if (!version) throw new Error(`${node} is not a Node.js that runs here`);
+  console.log(`Node.js ${version}, ${process.platform}-${process.arch}`);
+  if (once.length > 0) run('once', once, undefined);
+  if (perEngine.length > 0) for (const engine of availableEngines()) run(engine, perEngine, engine);
+}
+
+function testFiles() {
+  const folder = join('.build', 'test');
+  return readdirSync(folder, { recursive: true })
+    .map((name) => join(folder, String(name)))
+    .filter((path) => path.endsWith('.test.js') && path.includes(options.only ?? ''))
+    .sort();
+}
+
+function suiteOf(file) {
+  return file.split(/[\\/]/)[2];
+}
+
+/** Asks each engine for itself: one that is forced and can't be had is an error at import. */
+function availableEngines() {
+  const program = `const { engine } = await import('millrace');
+    if (engine !== process.env.MILLRACE_ENGINE) throw new Error('the import gave ' + engine);`;
+  return engines.filter((engine) => {
+    if (options.engine !== undefined && options.engine !== engine) return false;
+    const { status, stderr } = spawnSync(node, ['--input-type=module', '--eval', program], {
+      encoding: 'utf8',
+      env: { ...process.env, MILLRACE_ENGINE: engine },
+    });
+    if (status === 0) return true;
+    const reason = /^\w*Error.*$/m.exec(stderr)?.[0] ?? `exit code ${status}`;
+    console.log(`engine ${engine}: left out, ${reason}`);
+    // The native part was compiled and its fallback does not work: that is no property of the machine.
+    const isBroken = engine === 'epoll' && existsSync(join('.build', 'millrace.node'));
+    if (isBroken || engine === 'node' || engine === options.engine) total.failed += 1;
+    return false;
+  });
+}
+
+function run(label, files, engine) {
+  console.log(`\n${engine === undefined ? 'suites without an engine' : `engine ${engine}`}: ${files.length} files`);
+  const results = join('.build', 'results');
+  mkdirSync(results, { recursive: true });
+  const tap = join(results, `${label}.tap`);
+  rmSync(tap, { force: true });
+  const { NODE_TEST_CONTEXT: _, MILLRACE_ENGINE: __, ...env } = process.env;
+  if (engine !== undefined) env['MILLRACE_ENGINE'] = engine;
+  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout', '--test-reporter=tap'];
+  const { status, signal } = spawnSync(
+    node,
+    [
+      ...['--test', '--test-concurrency=2', `--test-timeout=${testTimeoutMs}`],
+      ...[...reporters, `--test-reporter-destination=${tap}`, ...files],
+    ],
+    { stdio: ['ignore', 'inherit', 'inherit'], env },
+  );
+  const counts = existsSync(tap) ? readCounts(readFileSync(tap, 'utf8')) : {};
+  const failed = (counts.fail ?? 0) + (counts.cancelled ?? 0);
+  total.passed += counts.pass ?? 0;
+  total.failed += failed;
+  total.skipped += (counts.skipped ?? 0) + (counts.todo ?? 0);
+  if (status !== 0 && failed === 0) {
+    console.error(`the test runner ended with ${signal ?? `exit code ${status}`} and no failed test`);
+    total.failed += 1;
+  }
+}
+
+/** The runner's own summary, which ends its TAP output: `# pass 12`. */
+function readCounts(tap) {
+  const summary = tap.slice(tap.lastIndexOf('\n1..'));
+  return Object.fromEntries([...summary.matchAll(/^# (\w+) (\d+)$/gm)].map(([, name, count]) => [name, Number(count)]));
+}
