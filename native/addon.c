@@ -63,18 +63,23 @@ static napi_value array_buffer(napi_env env, void *data, size_t bytes) {
 
 /* ---- the life of a ring ---- */
 
-static void close_descriptors(struct wake *wake) {
-  struct ring *ring = &wake->ring;
+/* Connections that were accepted and that TypeScript never saw. */
+static void close_accepted(struct ring *ring) {
   struct cqe *cqes = (struct cqe *)(void *)(ring->memory + ring->layout.cqes);
-  u32 head = *ring_word(ring, ring->layout.cq_head), mask = *ring_word(ring, ring->layout.cq_mask);
-  for (u32 left = ring_unread(ring); left; left--, head++) { /* accepted, and TypeScript never saw it */
-    struct cqe *c = &cqes[head & mask];
-    if (((c->user_data >> USER_OP_SHIFT) & 0xff) == USER_OP_ACCEPT && c->res >= 0) sys1(SYS_close, c->res);
+  u32 mask = *ring_word(ring, ring->layout.cq_mask), *head = ring_word(ring, ring->layout.cq_head);
+  while (ring_unread(ring)) {
+    struct cqe c = cqes[*head & mask];
+    __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+    if (((c.user_data >> USER_OP_SHIFT) & 0xff) == USER_OP_ACCEPT && c.res >= 0) sys1(SYS_close, c.res);
+    if (!ring_unread(ring)) ring->engine->enter(ring, ENTER_GETEVENTS); /* a backlog behind the full queue moves over */
   }
-  u32 end = wake->control->slots_used;
-  for (u32 i = 0; i < end && i < MAX_SLOTS; i++) {
-    if (wake->control->slot_fd[i] > 0) sys1(SYS_close, wake->control->slot_fd[i] - 1);
+}
+
+static void close_slots(struct control *control) {
+  for (u32 i = 0; i < control->slots_used && i < MAX_SLOTS; i++) {
+    if (control->slot_fd[i] > 0) sys1(SYS_close, control->slot_fd[i] - 1);
   }
+  control->slots_used = 0;
 }
 
 static void on_ring_closed(struct wake *wake) {
@@ -94,8 +99,9 @@ static void stop_ring(napi_env env, struct wake *wake) {
   if (wake->is_closing) return;
   /* What was written before an exit goes out, as it would have from Node's own sockets. */
   if (ring_unsubmitted(&wake->ring)) wake->ring.engine->enter(&wake->ring, 0);
-  close_descriptors(wake);
-  wake->control->slots_used = 0;
+  wake->ring.engine->cancel_all(&wake->ring);
+  close_accepted(&wake->ring);
+  close_slots(wake->control);
   napi_delete_reference(env, wake->on_turn);
   napi_delete_reference(env, wake->on_flush);
   wake_stop(wake);
@@ -161,6 +167,8 @@ static napi_value Open(napi_env env, napi_callback_info info) {
   return integer(env, id);
 
 fail_ring:
+  if (wake->on_turn) napi_delete_reference(env, wake->on_turn);
+  if (wake->on_flush) napi_delete_reference(env, wake->on_flush);
   wake->ring.engine->close(&wake->ring);
 fail:
   unmap_pages(wake->control, sizeof *wake->control);
@@ -300,6 +308,14 @@ static napi_value Name(napi_env env, napi_callback_info info) {
   return integer(env, socket_name(fd, peer, out, length));
 }
 
+/* shutdown(fd, how) -> 0 or -errno */
+static napi_value Shutdown(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  s32 fd, how;
+  if (!get_int(env, args[0], &fd) || !get_int(env, args[1], &how)) return integer(env, -E_INVAL);
+  return integer(env, socket_shutdown(fd, how));
+}
+
 static napi_value SetOption(napi_env env, napi_callback_info info) {
   ARGUMENTS(4);
   s32 fd, level, name;
@@ -361,6 +377,7 @@ NAPI_MODULE_INIT(/* env, exports */) {
     { "open", Open }, { "close", Close }, { "enter", Enter }, { "collect", Collect }, { "ref", Ref },
     { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "address", Address },
     { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "name", Name },
+    { "shutdown", Shutdown },
     { "setOption", SetOption }, { "getOption", GetOption }, { "setBlocking", SetBlocking },
     { "duplicate", Duplicate }, { "closeDescriptor", CloseDescriptor },
   };

@@ -12,7 +12,8 @@
  *
  * Differences that a caller can see: the memory of a sendmsg's header and vector must live until the completion, not
  * only until the submission; close ends what still waits on the descriptor (-ECANCELED); sockets to accept or connect
- * on must be non-blocking; a cancel names the descriptor of its target besides the user_data.
+ * on must be non-blocking; a cancel names the descriptor of its target besides the user_data; a multishot receive ends
+ * neither for a full completion queue nor for a limit of the caller's: it pauses, and epoll reports the rest.
  */
 #include "ring.h"
 #include "sys.h"
@@ -75,7 +76,7 @@ struct table {
 
 struct state {
   struct table watches; /* struct watch, by descriptor */
-  struct table pending; /* struct sqe: copies of what waits; file_index, unused otherwise, links to the next */
+  struct table pending; /* struct sqe: copies of what waits; file_index, not needed in them, links to the next */
   struct table backlog; /* struct cqe: completions that found the queue full */
   s32 free_pending;     /* list of free entries */
   u32 used_pending;     /* entries below were in use once; number 0 never is */
@@ -466,6 +467,8 @@ static int epoll_register_buffers(struct ring *ring, struct buf *bufs, u32 entri
   return 0;
 }
 
+static void epoll_cancel_all(struct ring *ring) { (void)ring; /* nothing happens outside of enter and collect */ }
+
 static void epoll_close(struct ring *ring) {
   struct state *s = state_of(ring);
   if (s) {
@@ -505,6 +508,7 @@ static int epoll_open(struct ring *ring, u32 sq_entries, u32 cq_entries) {
   words_of(ring)->cq_mask = cq_entries - 1;
 #define AT(word) offsetof(struct words, word)
   ring->layout = (struct layout){
+    .features = FEATURE_RECV_LIMIT, /* RECEIVES_IN_A_ROW is the limit: a cancellation is seen before the next turn */
     .sq_entries = entries, .cq_entries = cq_entries,
     .sq_head = AT(sq_head), .sq_tail = AT(sq_tail), .sq_mask = AT(sq_mask), .sq_flags = AT(sq_flags),
     .cq_head = AT(cq_head), .cq_tail = AT(cq_tail), .cq_mask = AT(cq_mask), .cq_overflow = AT(cq_overflow),
@@ -516,5 +520,6 @@ fail:
 }
 
 const struct engine epoll_engine = {
-  epoll_open, epoll_enter, epoll_collect, epoll_before_block, epoll_register_buffers, epoll_close
+  epoll_open, epoll_enter, epoll_collect, epoll_before_block, epoll_register_buffers, epoll_cancel_all,
+  epoll_close
 };

@@ -21,7 +21,9 @@ struct engine {
   void (*before_block)(struct ring *ring);
   /* Announces the buffer ring `bufs` (entries is a power of two) as buffer group `group`; 0 or -errno. */
   int (*register_buffers)(struct ring *ring, struct buf *bufs, u32 entries, u16 group);
-  /* Ends every operation in flight. After it the kernel touches no memory of ours. */
+  /* Ends every operation in flight; their completions are posted. After it the kernel touches no memory of ours. */
+  void (*cancel_all)(struct ring *ring);
+  /* Frees the ring. Only after cancel_all. */
   void (*close)(struct ring *ring);
 };
 

@@ -40,4 +40,6 @@ s32 socket_set_blocking(s32 fd, bool blocking) {
 
 s32 socket_duplicate(s32 fd) { return (s32)sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC_, 0); }
 
+s32 socket_shutdown(s32 fd, s32 how) { return (s32)sys2(SYS_shutdown, fd, how); }
+
 s32 socket_close(s32 fd) { return (s32)sys1(SYS_close, fd); }

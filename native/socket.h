@@ -13,6 +13,7 @@ s32 socket_set_option(s32 fd, s32 level, s32 name, const u8 *value, size_t lengt
 s32 socket_get_option(s32 fd, s32 level, s32 name, u8 *out, size_t length);
 s32 socket_set_blocking(s32 fd, bool blocking);
 s32 socket_duplicate(s32 fd); /* close-on-exec */
+s32 socket_shutdown(s32 fd, s32 how);
 s32 socket_close(s32 fd);
 
 #endif

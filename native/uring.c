@@ -109,14 +109,15 @@ unmap:
   return (int)err;
 }
 
+/* close(2) of a ring ends its operations later, from a kernel worker, when the memory is gone. Linux 6.0 */
+static void uring_cancel_all(struct ring *ring) {
+  struct { u64 addr; s32 fd; u32 flags; long long timeout[2]; u8 opcode, pad[7]; u64 pad2[3]; } all = {
+    .fd = -1, .flags = CANCEL_ALL | CANCEL_ANY, .timeout = { 1, 0 } };
+  sys4(SYS_io_uring_register, ring->fd, REGISTER_SYNC_CANCEL, &all, 1);
+}
+
 static void uring_close(struct ring *ring) {
-  if (ring->fd >= 0) {
-    /* close(2) of a ring ends its operations later, from a kernel worker; memory is about to go now. Linux 6.0 */
-    struct { u64 addr; s32 fd; u32 flags; long long timeout[2]; u8 opcode, pad[7]; u64 pad2[3]; } all = {
-      .fd = -1, .flags = CANCEL_ALL | CANCEL_ANY, .timeout = { -1, -1 } };
-    sys4(SYS_io_uring_register, ring->fd, REGISTER_SYNC_CANCEL, &all, 1);
-    sys1(SYS_close, ring->fd);
-  }
+  if (ring->fd >= 0) sys1(SYS_close, ring->fd);
   unmap_pages(ring->memory, ring->memory_size);
   unmap_pages(ring->sqes, ring->sqes_size);
   ring->fd = -1;
@@ -155,5 +156,5 @@ static void uring_collect(struct ring *ring) { (void)ring; /* the kernel has pos
 static void uring_before_block(struct ring *ring) { (void)ring; /* the kernel's descriptor is readable by itself */ }
 
 const struct engine uring_engine = {
-  uring_open, uring_enter, uring_collect, uring_before_block, uring_register_buffers, uring_close
+  uring_open, uring_enter, uring_collect, uring_before_block, uring_register_buffers, uring_cancel_all, uring_close
 };

@@ -46,9 +46,14 @@ static void on_readable(void *handle, int status, int events) {
   if (wake->is_closing) return;
   wake->ring.engine->collect(&wake->ring);
   wake->control->is_draining = 1;
-  /* Still draining afterwards: an exception ended the turn, and was survived. */
-  do call(wake, wake->on_turn);
-  while (!wake->is_closing && wake->control->is_draining);
+  /* Still draining afterwards: an exception ended the turn, and was survived. A call that has read nothing was none:
+   * a Worker that is being terminated runs no TypeScript any more, and this would never end. */
+  const u32 *head = ring_word(&wake->ring, wake->ring.layout.cq_head);
+  u32 before;
+  do {
+    before = *head;
+    call(wake, wake->on_turn);
+  } while (!wake->is_closing && wake->control->is_draining && *head != before);
 }
 
 static void on_prepare(void *handle) {
@@ -62,9 +67,6 @@ static void on_prepare(void *handle) {
 int wake_start(struct wake *wake) {
   struct uv_loop_s *loop;
   napi_value name, global;
-  napi_get_global(wake->env, &global);
-  napi_create_string_utf8(wake->env, "MILLRACE", NAPI_AUTO_LENGTH, &name);
-  if (napi_async_init(wake->env, global, name, &wake->context) != napi_ok) return -E_INVAL;
   size_t poll_size = uv_handle_size(UV_POLL_), prepare_size = uv_handle_size(UV_PREPARE_);
   if (napi_get_uv_event_loop(wake->env, &loop) != napi_ok) return -E_INVAL;
   u8 *handles = map_pages(poll_size + prepare_size);
@@ -74,6 +76,9 @@ int wake_start(struct wake *wake) {
     unmap_pages(handles, poll_size + prepare_size);
     return err;
   }
+  napi_get_global(wake->env, &global);
+  napi_create_string_utf8(wake->env, "MILLRACE", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(wake->env, global, name, &wake->context);
   wake->poll = handles;
   wake->prepare = handles + poll_size;
   uv_prepare_init(loop, wake->prepare);

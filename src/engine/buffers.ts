@@ -23,7 +23,7 @@ export class ReceiveBuffers {
   readonly bufferBytes: number = BUFFER_BYTES;
   /** How many buffers the ring has been given so far. */
   count = 0;
-  /** How many buffers an owner is looking at now. */
+  /** Buffers that a completion brought and that were not given back yet. */
   lent = 0;
   readonly #entries: Int32Array;
   readonly #tails: Uint16Array;
@@ -49,7 +49,7 @@ export class ReceiveBuffers {
     this.grow(startCount);
   }
 
-  /** Gives a buffer back to the kernel. Nobody may look at it afterwards. @hot */
+  /** Gives a buffer back. Nobody may look at it afterwards. @hot */
   give(id: number): void {
     const at = (this.#tail & this.#mask) * BUF_WORDS;
     const address = this.#address + id * BUFFER_BYTES;
@@ -59,12 +59,18 @@ export class ReceiveBuffers {
     entries[at + BUF.LEN] = BUFFER_BYTES;
     this.#tails[at * 2 + 6] = id; // not the whole word: in the first entry its other half is the tail
     this.#tail = (this.#tail + 1) & 0xffff;
-    Atomics.store(this.#tails, 7, this.#tail);
+    this.lent--;
+  }
+
+  /** Shows the other side what was given back: once a turn, before the kernel is entered. @hot */
+  publish(): void {
+    if (this.#tails[7] !== this.#tail) Atomics.store(this.#tails, 7, this.#tail);
   }
 
   /** Adds up to `more` buffers; none when the ring is at its limit. */
   grow(more: number = this.count): void {
     const end = Math.min(this.count + more, this.#mask + 1);
-    while (this.count < end) this.give(this.count++);
+    for (; this.count < end; this.give(this.count++)) this.lent++;
+    this.publish();
   }
 }

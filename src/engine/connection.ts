@@ -73,7 +73,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   abstract onSendProgress(): void;
   /** The bytes in flight were taken by the kernel, or never will be. @hot */
   abstract onSent(errno: number): void;
-  abstract onShutdown(errno: number): void;
+  abstract onShutdown(): void;
   /** The descriptor is closed; nothing comes after this. */
   abstract onClosed(): void;
   /** Asked for by `turn.flushLater`: whatever was gathered has to be sent now. @hot */
@@ -107,7 +107,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
         completeConnect(this, res);
         break;
       case USER_OP.SHUTDOWN:
-        completeShutdown(this, res);
+        completeShutdown(this);
         break;
       case USER_OP.CANCEL:
         this.inFlight--;
@@ -156,7 +156,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     return sendMany(this, pieces);
   }
 
-  /** Ends the sending side; the answer is `onShutdown`. */
+  /** Ends the sending side, after the last send's completion; the answer is `onShutdown`. */
   shutdown(): void {
     submitShutdown(this);
   }

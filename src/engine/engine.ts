@@ -24,7 +24,8 @@ function platformRefusal(): string | undefined {
   if (process.versions['bun'] !== undefined) return 'Bun has its own sockets and crashes on foreign poll handles';
   if (process.versions['deno'] !== undefined) return 'Deno has its own sockets';
   if (process.platform !== 'linux') return `the engine needs Linux, this is ${process.platform}`;
-  if (process.arch !== 'x64' && process.arch !== 'arm64') return `the engine needs x64 or arm64, this is ${process.arch}`;
+  if (process.arch !== 'x64' && process.arch !== 'arm64')
+    return `the engine needs x64 or arm64, this is ${process.arch}`;
   return undefined;
 }
 

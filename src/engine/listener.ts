@@ -5,6 +5,7 @@
 import { USER_OP } from './abi.ts';
 import { completeAccept, submitAccept } from './ops/accept.ts';
 import { submitCancel } from './ops/cancel.ts';
+import { submitClose } from './ops/close.ts';
 import type { Endpoint } from './slots.ts';
 import type { Turn } from './turn.ts';
 
@@ -51,8 +52,8 @@ export abstract class Listener implements Endpoint {
     if (operation === USER_OP.ACCEPT) {
       if (res >= 0) this.#backOffMs = BACK_OFF_MS;
       completeAccept(this, res, flags);
-    } else if (operation === USER_OP.CANCEL) {
-      this.inFlight--;
+    } else {
+      this.inFlight--; // CANCEL, CLOSE
     }
     this.#settleClosed();
   }
@@ -81,14 +82,12 @@ export abstract class Listener implements Endpoint {
       this.inFlight++;
       submitCancel(this.turn, this.fd, this.slot, this.generation, USER_OP.ACCEPT);
     }
-    // The port has to be free when close() returns, as in Node. The cancellation goes first, since an accept that is
-    // armed holds the file open; then nothing refers to the descriptor any more.
-    const { ring, slots } = this.turn;
-    ring.enter();
-    ring.native.closeDescriptor(this.fd);
+    // The port has to be free when close() returns, as in Node: entered now, not at the end of the turn. The cancellation
+    // goes first, since an accept that is armed holds the file open.
+    this.inFlight++;
+    submitClose(this.turn, this.fd, this.slot, this.generation);
     this.fd = -1;
-    slots.forget(this.slot);
-    this.#settleClosed();
+    this.turn.ring.enter();
   }
 
   ref(): void {

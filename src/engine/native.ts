@@ -7,7 +7,14 @@ import { createRequire } from 'node:module';
 /** A number below zero is `-errno`. */
 export interface Native {
   /** Opens a ring (1 io_uring, 2 epoll). Fills `out` with ring memory, submission entries, control memory and layout. */
-  open(kind: 1 | 2, sqEntries: number, cqEntries: number, onTurn: () => void, onFlush: () => void, out: unknown[]): number;
+  open(
+    kind: 1 | 2,
+    sqEntries: number,
+    cqEntries: number,
+    onTurn: () => void,
+    onFlush: () => void,
+    out: unknown[],
+  ): number;
   close(ring: number): number;
   /** Hands over every published submission; returns how many were taken. */
   enter(ring: number, flags: number): number;
@@ -26,6 +33,8 @@ export interface Native {
   listen(fd: number, backlog: number): number;
   /** getsockname(2) or getpeername(2) into `out`; returns the length. */
   name(fd: number, peer: boolean, out: Uint8Array): number;
+  /** shutdown(2) */
+  shutdown(fd: number, how: number): number;
   setOption(fd: number, level: number, name: number, value: Uint8Array): number;
   getOption(fd: number, level: number, name: number, out: Uint8Array): number;
   setBlocking(fd: number, blocking: boolean): number;

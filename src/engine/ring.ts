@@ -4,7 +4,17 @@
  *
  * Comes in: `push()` writes a submission entry. Goes out: `enter()` hands all of them over with one system call.
  */
-import { CONTROL, ENTER_GETEVENTS, FEATURE_RECV_LIMIT, LAYOUT, type Layout, OP, SQ_CQ_OVERFLOW, SQE, SQE_WORDS } from './abi.ts';
+import {
+  CONTROL,
+  ENTER_GETEVENTS,
+  FEATURE_RECV_LIMIT,
+  LAYOUT,
+  type Layout,
+  OP,
+  SQ_CQ_OVERFLOW,
+  SQE,
+  SQE_WORDS,
+} from './abi.ts';
 import type { Native } from './native.ts';
 
 export type RingKind = 'io_uring' | 'epoll';
@@ -171,4 +181,3 @@ export class Ring {
     this.control[CONTROL.WANTS_FLUSH] = wants ? 1 : 0;
   }
 }
-

@@ -143,6 +143,7 @@ export class Turn {
   flush(): void {
     if (this.#starved.length > 0) this.#feed();
     this.ring.wantFlush(false);
+    this.buffers.publish();
     const writers = this.#toFlush;
     if (writers.length > 0) {
       this.#toFlush = this.#spare;
@@ -186,7 +187,10 @@ export class Turn {
 
   /** A completion whose owner is gone. Owners wait for all of theirs, so this is a last line of defence. */
   #orphan(operation: number, res: number, flags: number): void {
-    if (flags & CQE_F.BUFFER) this.buffers.give(flags >>> CQE_BUFFER_SHIFT);
+    if (flags & CQE_F.BUFFER) {
+      this.buffers.lent++;
+      this.buffers.give(flags >>> CQE_BUFFER_SHIFT);
+    }
     if (operation === USER_OP.ACCEPT && res >= 0) this.ring.native.closeDescriptor(res);
   }
 }

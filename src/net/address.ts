@@ -121,7 +121,10 @@ function formatIpv6(bytes: Buffer): string {
   const text = (from: number, to: number) =>
     isMapped && to === 8
       ? [...parts.slice(from, 6).map((part) => part.toString(16)), formatIpv4(bytes, 12)].join(':')
-      : parts.slice(from, to).map((part) => part.toString(16)).join(':');
+      : parts
+          .slice(from, to)
+          .map((part) => part.toString(16))
+          .join(':');
   if (run.length < 2) return text(0, 8);
   return `${text(0, run.start)}::${text(run.start + run.length, 8)}`;
 }

@@ -3,28 +3,36 @@
  * an object of their own. A class can't do that, so the exported constructor is a function that shares its prototype.
  */
 
+/** A constructor that can also be called. */
+export interface Callable<T extends object, A extends unknown[]> {
+  new (...args: A): T;
+  (...args: A): T;
+  prototype: T;
+}
+
+/** What the function does: `self` and `target` are its `this` and `new.target`. */
+export type Construct<A extends unknown[]> = (self: unknown, target: Function | undefined, args: A) => unknown;
+
 /**
- * @param name of the constructor, as programs and error messages show it
  * @param Class what `new` makes
- * @param setUp makes a foreign object (whose prototype inherits from `Class.prototype`) an instance
+ * @param setUp makes a foreign object, whose prototype inherits from `Class.prototype`, an instance
+ * @param define gives the function, named as programs and stack traces show it
  */
 export function callable<T extends object, A extends unknown[]>(
-  name: string,
   Class: { new (...args: A): T; prototype: T },
   setUp: (target: T, ...args: A) => void,
-): { new (...args: A): T; (...args: A): T; prototype: T } {
-  function Callable(this: unknown, ...args: A): T | undefined {
-    if (new.target !== undefined) {
-      // The common case first: no subclass.
-      return new.target === (Callable as unknown) ? new Class(...args) : Reflect.construct(Class, args, new.target);
-    }
-    if (!(this instanceof Class)) return new Class(...args);
-    setUp(this, ...args);
+  define: (construct: Construct<A>) => Function,
+): Callable<T, A> {
+  const Callable = define((self, target, args) => {
+    // The common case first: no subclass.
+    if (target === Callable) return new Class(...args);
+    if (target !== undefined) return Reflect.construct(Class, args, target);
+    if (!(self instanceof Class)) return new Class(...args);
+    setUp(self, ...args);
     return undefined;
-  }
-  Object.defineProperty(Callable, 'name', { value: name });
+  });
   Callable.prototype = Class.prototype;
   Object.defineProperty(Class.prototype, 'constructor', { value: Callable, writable: true, configurable: true });
   Object.setPrototypeOf(Callable, Object.getPrototypeOf(Class));
-  return Callable as unknown as ReturnType<typeof callable<T, A>>;
+  return Callable as unknown as Callable<T, A>;
 }

@@ -25,6 +25,7 @@ import {
 } from './errors.ts';
 import { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
+import { setReuseAddress } from './socket-options.ts';
 import { validateBoolean, validateFunction, validateInt32, validateNumber, validatePort } from './validate.ts';
 
 const turn = choice.turn as Turn;
@@ -40,6 +41,7 @@ export interface ConnectOptions {
   lookup?: Lookup;
   autoSelectFamily?: boolean;
   autoSelectFamilyAttemptTimeout?: number;
+  signal?: AbortSignal;
 }
 
 type Lookup = (
@@ -81,6 +83,7 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   validateInt32(timeoutMs, 'options.autoSelectFamilyAttemptTimeout', 1);
   timeoutMs = Math.max(timeoutMs, LEAST_ATTEMPT_TIMEOUT_MS);
 
+  if (typeof host !== 'string') throw invalidArgType('options.host', 'of type string', host);
   const family = isIP(host) as 0 | 4 | 6;
   if (family !== 0) {
     process.nextTick(() => {
@@ -88,7 +91,6 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
     });
     return;
   }
-  if (typeof host !== 'string') throw invalidArgType('options.host', 'of type string', host);
   if (options.lookup != null) validateFunction(options.lookup, 'options.lookup');
   const lookupOptions = lookupOptionsFor(options);
   const lookup = (options.lookup ?? dns.lookup) as Lookup;
@@ -166,7 +168,8 @@ function onAddresses(
   }
   socket._unrefTimer();
   const [only] = targets;
-  if (targets.length === 1 && only !== undefined) connectOnce(socket, { ...only, port: plan.port, localPort: plan.localPort });
+  if (targets.length === 1 && only !== undefined)
+    connectOnce(socket, { ...only, port: plan.port, localPort: plan.localPort });
   else new Attempts(socket, targets, plan.port, plan.localPort, plan.timeoutMs).next();
 }
 
@@ -198,6 +201,7 @@ function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoExceptio
   if (localAddress === undefined) return handle;
   const family = isIP(localAddress) as 4 | 6;
   const sockaddr = encodeIp(localAddress, localPort ?? 0, family);
+  setReuseAddress(turn.ring.native, fd); // or the port is nobody's for a minute after this connection
   const result = sockaddr === undefined ? -ERRNO.EINVAL : turn.ring.native.bind(fd, sockaddr);
   if (result === 0) return handle;
   handle.close();
@@ -272,7 +276,8 @@ function connectPath(socket: Socket, path: string): void {
     socket.emit('connectionAttemptFailed', path, undefined, undefined, error);
     socket.destroy(error);
   };
-  if (sockaddr === undefined) failLater(socket, hostPortException(ERRNO.EINVAL, 'connect', path, undefined, 'undefined:undefined'));
+  if (sockaddr === undefined)
+    failLater(socket, hostPortException(ERRNO.EINVAL, 'connect', path, undefined, 'undefined:undefined'));
   else handle.connect(sockaddr);
 }
 

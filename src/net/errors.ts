@@ -83,7 +83,11 @@ export const invalidArgValue = (name: string, got: unknown, reason = 'is invalid
 };
 
 export const outOfRange = (name: string, range: string, got: unknown): RangeError =>
-  coded(RangeError, 'ERR_OUT_OF_RANGE', `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(got)}`);
+  coded(
+    RangeError,
+    'ERR_OUT_OF_RANGE',
+    `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(got)}`,
+  );
 
 export const badPort = (name: string, port: unknown, allowZero = true): RangeError =>
   coded(
@@ -102,7 +106,11 @@ export const invalidIpAddress = (ip: unknown): TypeError =>
 
 export const invalidAddressFamily = (family: unknown, host: unknown, port: unknown): RangeError =>
   Object.assign(
-    coded(RangeError, 'ERR_INVALID_ADDRESS_FAMILY', `Invalid address family: ${String(family)} ${String(host)}:${String(port)}`),
+    coded(
+      RangeError,
+      'ERR_INVALID_ADDRESS_FAMILY',
+      `Invalid address family: ${String(family)} ${String(host)}:${String(port)}`,
+    ),
     { host, port },
   );
 
@@ -111,7 +119,8 @@ export const ipBlocked = (ip: string): Error => coded(Error, 'ERR_IP_BLOCKED', `
 export const invalidFdType = (type: string): TypeError =>
   coded(TypeError, 'ERR_INVALID_FD_TYPE', `Unsupported fd type: ${type}`);
 
-export const invalidHandleType = (): TypeError => coded(TypeError, 'ERR_INVALID_HANDLE_TYPE', 'This handle type cannot be sent');
+export const invalidHandleType = (): TypeError =>
+  coded(TypeError, 'ERR_INVALID_HANDLE_TYPE', 'This handle type cannot be sent');
 
 export const serverAlreadyListen = (): Error =>
   coded(Error, 'ERR_SERVER_ALREADY_LISTEN', 'Listen method has been called more than once without closing.');
@@ -135,6 +144,9 @@ export const abortError = (reason: unknown): Error => {
   error.name = 'AbortError';
   return Object.assign(error, { code: 'ABORT_ERR' });
 };
+
+/** A string with the encoding 'buffer'. */
+export const notABuffer = (): TypeError => coded(TypeError, 'ERR_INVALID_ARG_TYPE', 'Second argument must be a buffer');
 
 function noun(name: string): string {
   return name.endsWith(' argument') ? name : `"${name}" ${name.includes('.') ? 'property' : 'argument'}`;

@@ -13,7 +13,7 @@ import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
 import type { Socket } from './socket.ts';
-import { setReset } from './socket-options.ts';
+import { setKeepAlive, setNoDelay, setReset } from './socket-options.ts';
 import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
 
 /** Who waits for a connection: src/net/connect.ts. */
@@ -51,7 +51,7 @@ export class Handle extends Connection {
     const wantsMore =
       socket[kOnRead] === null
         ? socket.push(copyOut(buffers, start, length))
-        : socket[kOnRead].take(buffers.memory, start, length);
+        : socket[kOnRead].take(socket, buffers.memory, start, length);
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 
@@ -83,15 +83,13 @@ export class Handle extends Connection {
     callback(errno === 0 ? null : errnoException(errno, 'write'));
   }
 
-  /** A failure (ENOTCONN after a reset) is told by the read side. */
-  override onShutdown(_errno: number): void {
+  override onShutdown(): void {
     const callback = this.#shutdownCallback;
     this.#shutdownCallback = null;
     callback?.();
   }
 
   override onClosed(): void {
-    this.#shutdownCallback = null;
     this.context?.emitDestroy();
     this.#closeCallback?.();
     this.#closeCallback = null;
@@ -139,6 +137,14 @@ export class Handle extends Connection {
   }
 
   // ---- what programs use of Node's handles ----
+
+  setNoDelay(on: boolean): number {
+    return this.isUnix ? 0 : setNoDelay(this.turn.ring.native, this.fd, on);
+  }
+
+  setKeepAlive(on: boolean, delaySeconds: number): number {
+    return this.isUnix ? 0 : setKeepAlive(this.turn.ring.native, this.fd, on, delaySeconds);
+  }
 
   get reading(): boolean {
     return this.isReading;

@@ -4,16 +4,21 @@
  * @see https://nodejs.org/api/net.html#new-netsocketoptions
  */
 import { isUint8Array } from 'node:util/types';
+import type { Handle } from './handle.ts';
+import type { SocketClass } from './socket.ts';
+import { kOnEnd } from './symbols.ts';
 
 export interface OnReadOptions {
   buffer: Uint8Array | (() => Uint8Array);
-  callback(bytesWritten: number, buffer: Uint8Array): boolean | void;
+  callback(this: SocketClass, bytesWritten: number, buffer: Uint8Array): boolean | void;
 }
 
 export class OnRead {
   #buffer: Uint8Array;
   /** Bytes that had come already when the callback said stop. */
   #rest: Buffer | null = null;
+  /** The FIN came behind them. */
+  #hasEnd = false;
   readonly #next: (() => Uint8Array) | null;
   readonly #callback: OnReadOptions['callback'];
 
@@ -35,33 +40,44 @@ export class OnRead {
   }
 
   /** Hands bytes over, in as many calls as the user's buffer needs. @returns whether more is wanted */
-  take(memory: Buffer, start: number, length: number): boolean {
+  take(socket: SocketClass, memory: Buffer, start: number, length: number): boolean {
+    const end = start + length;
     if (this.#rest !== null) {
-      this.#rest = Buffer.concat([this.#rest, memory.subarray(start, start + length)]); // was on its way: a bounded few
+      this.#rest = Buffer.concat([this.#rest, memory.subarray(start, end)]); // was on its way: a bounded few
       return false;
     }
-    for (const end = start + length; start < end; ) {
+    while (start < end) {
       const count = Math.min(end - start, this.#buffer.length);
       memory.copy(this.#buffer, 0, start, start + count);
       start += count;
-      const wantsMore = this.#callback(count, this.#buffer) !== false;
+      const wantsMore = this.#callback.call(socket, count, this.#buffer) !== false;
       if (this.#next !== null) {
         const next: unknown = this.#next();
         if (isUint8Array(next)) this.#buffer = next;
       }
-      if (!wantsMore) {
-        if (start < end) this.#rest = Buffer.from(memory.subarray(start, end));
-        return false;
-      }
+      if (wantsMore && !socket.isPaused()) continue;
+      if (start < end) this.#rest = Buffer.from(memory.subarray(start, end));
+      return false;
     }
     return true;
   }
 
-  /** Hands over what came after the user said stop. @returns whether more is wanted */
-  takeRest(): boolean {
+  /** The peer's FIN, which waits for the bytes before it. @returns whether it waits */
+  end(): boolean {
+    this.#hasEnd = this.#rest !== null;
+    return this.#hasEnd;
+  }
+
+  /** The user wants to go on: first what came after he said stop. */
+  resume(socket: SocketClass, handle: Handle): void {
     const rest = this.#rest;
-    if (rest === null) return true;
     this.#rest = null;
-    return this.take(rest, 0, rest.length);
+    if (rest !== null && !this.take(socket, rest, 0, rest.length)) return;
+    if (this.#hasEnd) {
+      this.#hasEnd = false;
+      socket[kOnEnd]();
+    } else {
+      handle.readStart();
+    }
   }
 }

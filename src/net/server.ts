@@ -7,7 +7,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import cluster from 'node:cluster';
-import { channel } from 'node:diagnostics_channel';
+import { channel, tracingChannel } from 'node:diagnostics_channel';
 import dns from 'node:dns';
 import { EventEmitter } from 'node:events';
 import { chmodSync, unlinkSync } from 'node:fs';
@@ -23,7 +23,14 @@ import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from '
 import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { callable } from './callable.ts';
 import { ClusterHandle } from './cluster-handle.ts';
-import { errnoException, invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
+import {
+  errnoException,
+  invalidArgType,
+  invalidArgValue,
+  listenException,
+  serverAlreadyListen,
+  serverNotRunning,
+} from './errors.ts';
 import { familyOf, Handle } from './handle.ts';
 import { SocketClass } from './socket.ts';
 import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
@@ -31,6 +38,7 @@ import { validateAbortSignal, validateNumber, validatePort } from './validate.ts
 
 const turn = choice.turn as Turn;
 const serverSocketChannel = channel('net.server.socket');
+const listenChannels = tracingChannel('net.server.listen');
 
 /** listen(2): Node's default, because the kernel rounds it up to 512. */
 const BACKLOG = 511;
@@ -112,6 +120,7 @@ export class ServerClass extends EventEmitter {
     const options = { ...given } as ListenOptions;
     if (this._handle !== null) throw serverAlreadyListen();
     if (callback !== null) this.once('listening', callback as Callback as () => void);
+    if (listenChannels.asyncStart.hasSubscribers) listenChannels.asyncStart.publish({ server: this, options });
     const backlogArgument = toNumber(args.length > 1 && args[1]) || toNumber(args.length > 2 && args[2]) || 0;
     closeOnAbort(this, options.signal);
     const place: Place = {
@@ -138,6 +147,12 @@ export class ServerClass extends EventEmitter {
       return this;
     }
     if (options.path && isPath(options.path)) {
+      if (options.path.startsWith('\0') && (options.readableAll || options.writableAll))
+        throw invalidArgValue(
+          'options',
+          given,
+          'can not set readableAll or writableAllt to true when path is abstract unix socket',
+        );
       this._pipeName = options.path;
       this._open({ ...place, address: options.path, port: -1, family: -1 }, backlog, isExclusive);
       if (this.listening && !cluster.isWorker) this._allow(options);
@@ -150,10 +165,19 @@ export class ServerClass extends EventEmitter {
 
   _lookUpAndListen(place: Place, backlog: number, isExclusive: boolean): void {
     const id = ++this._listeningId;
-    dns.lookup(place.address as string, (error, ip, family) => {
+    dns.lookup(place.address as string, { all: true }, (error, addresses) => {
       if (id !== this._listeningId) return; // closed, or told to listen elsewhere, meanwhile
-      if (error) this.emit('error', error);
-      else this._open({ ...place, address: ip, family: (family || 4) as 4 | 6 }, backlog, isExclusive);
+      if (error) {
+        this.emit('error', error);
+        return;
+      }
+      // A link-local address can't be bound without its interface (RFC 4007).
+      const usable = addresses.find(({ address, family }) => family === 4 || !isLinkLocal(address)) ?? addresses[0];
+      this._open(
+        { ...place, address: usable?.address ?? null, family: (usable?.family || 4) as 4 | 6 },
+        backlog,
+        isExclusive,
+      );
     });
   }
 
@@ -169,6 +193,7 @@ export class ServerClass extends EventEmitter {
     const opened = openListener(place, backlog || BACKLOG);
     if (typeof opened === 'number') {
       const error = listenException(-opened, 'listen', place.address, place.port);
+      if (listenChannels.error.hasSubscribers) listenChannels.error.publish({ server: this, error });
       process.nextTick(() => this.emit('error', error));
       return;
     }
@@ -181,7 +206,9 @@ export class ServerClass extends EventEmitter {
     if (this._unref) this.unref();
     handle.start();
     process.nextTick(() => {
-      if (this._handle !== null) this.emit('listening');
+      if (this._handle === null) return;
+      if (listenChannels.asyncEnd.hasSubscribers) listenChannels.asyncEnd.publish({ server: this });
+      this.emit('listening');
     });
   }
 
@@ -189,7 +216,7 @@ export class ServerClass extends EventEmitter {
   _allow(options: ListenOptions): void {
     const { readableAll, writableAll } = options;
     const path = this._pipeName as string;
-    if ((readableAll !== true && writableAll !== true) || path.startsWith('\0')) return;
+    if (readableAll !== true && writableAll !== true) return;
     chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
   }
 
@@ -224,7 +251,10 @@ export class ServerClass extends EventEmitter {
   _isBlocked(handle: Handle): boolean {
     const peer: Partial<IpAddress> = {};
     handle.getpeername(peer);
-    return peer.address !== undefined && (this.blockList as BlockList).check(peer.address, peer.family === 'IPv6' ? 'ipv6' : 'ipv4');
+    return (
+      peer.address !== undefined &&
+      (this.blockList as BlockList).check(peer.address, peer.family === 'IPv6' ? 'ipv6' : 'ipv4')
+    );
   }
 
   _drop(handle: Handle): void {
@@ -311,6 +341,10 @@ export class ServerClass extends EventEmitter {
     return this;
   }
 }
+
+const linkLocal = new BlockList();
+linkLocal.addSubnet('fe80::', 10, 'ipv6');
+const isLinkLocal = (address: string): boolean => linkLocal.check(address, 'ipv6');
 
 const EADDRINUSE = 98;
 const EACCES = 13;
@@ -401,7 +435,11 @@ function bindAndListen(place: Place, backlog: number): { fd: number; isUnix: boo
 }
 
 /** `listen({ fd })`: somebody else opened it. */
-function adoptListener(place: Place, fd: number, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+function adoptListener(
+  place: Place,
+  fd: number,
+  backlog: number,
+): { fd: number; isUnix: boolean; place: Place } | number {
   const { native } = turn.ring;
   const family = familyOf(turn, fd);
   if (family < 0) return -ERRNO.EINVAL;
@@ -423,7 +461,11 @@ function closeOnAbort(server: ServerClass, signal: AbortSignal | undefined): voi
   server.once('close', () => signal.removeEventListener('abort', close));
 }
 
-function initialize(server: ServerClass, first?: ServerOptions | ConnectionListener, second?: ConnectionListener): void {
+function initialize(
+  server: ServerClass,
+  first?: ServerOptions | ConnectionListener,
+  second?: ConnectionListener,
+): void {
   let options: ServerOptions = {};
   if (typeof first === 'function') {
     server.on('connection', first);
@@ -461,16 +503,19 @@ function initialize(server: ServerClass, first?: ServerOptions | ConnectionListe
 }
 
 export type Server = ServerClass;
-export const Server = callable<ServerClass, [options?: ServerOptions | ConnectionListener, listener?: ConnectionListener]>(
-  'Server',
+type ServerArgs = [options?: ServerOptions | ConnectionListener, listener?: ConnectionListener];
+export const Server = callable<ServerClass, ServerArgs>(
   ServerClass,
   (target, options, listener) => {
     (EventEmitter as unknown as { call(target: unknown): void }).call(target);
     initialize(target, options, listener);
   },
+  (construct) =>
+    function Server(this: unknown, ...args: ServerArgs) {
+      return construct(this, new.target, args);
+    },
 );
 
 export function createServer(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener): ServerClass {
   return new ServerClass(options, listener);
 }
-

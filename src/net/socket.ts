@@ -12,7 +12,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { channel } from 'node:diagnostics_channel';
 import type { BlockList } from 'node:net';
-import { addAbortSignal, Duplex, type DuplexOptions } from 'node:stream';
+import { Duplex, type DuplexOptions } from 'node:stream';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
@@ -25,15 +25,23 @@ import {
   invalidFdType,
   invalidHandleType,
   missingArgs,
+  notABuffer,
   socketClosed,
   socketClosedBeforeConnection,
 } from './errors.ts';
+import { isWrappersListener, leaveEndToWrapper } from './foreign-wrap.ts';
 import { familyOf, type Handle, wrap } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { ServerClass } from './server.ts';
 import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
-import { setKeepAlive, setNoDelay } from './socket-options.ts';
-import { timerDuration, validateAbortSignal, validateFunction, validateInt32, validateNumber, validateString } from './validate.ts';
+import {
+  timerDuration,
+  validateAbortSignal,
+  validateFunction,
+  validateInt32,
+  validateNumber,
+  validateString,
+} from './validate.ts';
 
 const kTimer: unique symbol = Symbol('idle timer');
 const kBytesRead: unique symbol = Symbol('bytes read');
@@ -111,6 +119,7 @@ export class SocketClass extends Duplex {
 
   /** The peer's FIN. */
   [kOnEnd](): void {
+    if (this[kOnRead]?.end()) return;
     this.push(null);
     this.read(0);
   }
@@ -138,6 +147,8 @@ export class SocketClass extends Duplex {
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
   override write(chunk: any, encoding?: any, callback?: any): boolean {
+    // At the turn's end it would be nobody's exception.
+    if (encoding === 'buffer' && typeof chunk === 'string') throw notABuffer();
     const handle = this._handle;
     if (handle !== null && !this[kTurnCork] && !this.connecting && !turn.isEnding) {
       this[kTurnCork] = true;
@@ -188,7 +199,7 @@ export class SocketClass extends Duplex {
   }
 
   get bufferSize(): number | undefined {
-    return this._handle === null ? undefined : this.writableLength;
+    return this._handle === null && !this.connecting ? undefined : this.writableLength;
   }
 
   get _bytesDispatched(): number {
@@ -217,6 +228,12 @@ export class SocketClass extends Duplex {
 
   // ---- the end ----
 
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads are EventEmitter's own
+  override once(event: string | symbol, listener: (...args: any[]) => void): this {
+    if (event === 'end' && isWrappersListener(listener)) leaveEndToWrapper(this);
+    return super.once(event, listener);
+  }
+
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
   override end(chunk?: any, encoding?: any, callback?: any): this {
     super.end(chunk, encoding, callback);
@@ -229,7 +246,11 @@ export class SocketClass extends Duplex {
       this[kTurnCork] = false;
       this.uncork();
     }
-    return (super.destroy as (e?: Error | null, cb?: (error: Error | null) => void) => this).call(this, error, callback);
+    return (super.destroy as (e?: Error | null, cb?: (error: Error | null) => void) => this).call(
+      this,
+      error,
+      callback,
+    );
   }
 
   destroySoon(): void {
@@ -258,11 +279,12 @@ export class SocketClass extends Duplex {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const wasConnecting = this.connecting;
     this.connecting = false;
-    for (let socket: SocketClass | null = this; socket !== null; socket = socket._parent)
+    for (let socket: SocketClass | null = this; socket; socket = socket._parent)
       clearTimeout(socket[kTimer] ?? undefined);
+    // A signal that was aborted before destroys within Duplex's constructor, when nothing of ours is set.
     const handle = this._handle;
     const hadError = error !== null && error !== undefined;
-    if (handle !== null) {
+    if (handle) {
       this[kBytesRead] = handle.bytesRead;
       this[kBytesWritten] = handle.bytesWritten;
       handle.isReset = this.resetAndClosing;
@@ -286,7 +308,7 @@ export class SocketClass extends Duplex {
       if (wasConnecting) setImmediate(() => this.emit('close', hadError));
       else process.nextTick(emitClose, this);
     }
-    if (this._server !== null) {
+    if (this._server) {
       this._server._connections--;
       this._server._emitCloseIfDrained();
     }
@@ -300,6 +322,7 @@ export class SocketClass extends Duplex {
     const options = given as ConnectOptions;
     if (options.port === undefined && options.path == null) throw missingArgs('options', 'port', 'path');
     // After the peer's FIN `write` was replaced: this socket begins anew.
+    if (options.signal?.aborted) return this;
     if (Object.hasOwn(this, 'write')) delete (this as { write?: unknown }).write;
     if (this.destroyed) {
       this._handle = null;
@@ -310,6 +333,7 @@ export class SocketClass extends Duplex {
       (this as unknown as { _undestroy(): void })._undestroy();
     }
     if (callback !== null) this.once('connect', callback as Callback as () => void);
+    if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket: this });
     if (this._parent?.connecting) return this;
     this._unrefTimer();
     this.connecting = true;
@@ -323,11 +347,8 @@ export class SocketClass extends Duplex {
     this.connecting = false;
     this._sockname = null;
     this._unrefTimer();
-    const { native } = handle.turn.ring;
-    if (!handle.isUnix) {
-      if (this[kNoDelay]) setNoDelay(native, handle.fd, true);
-      if (this[kKeepAlive]) setKeepAlive(native, handle.fd, true, this[kKeepAliveSeconds]);
-    }
+    if (this[kNoDelay]) handle.setNoDelay(true);
+    if (this[kKeepAlive]) handle.setKeepAlive(true, this[kKeepAliveSeconds]);
     this.emit('connect');
     this.emit('ready');
     if (this._handle === handle && !this.isPaused()) this.read(0);
@@ -392,20 +413,19 @@ export class SocketClass extends Duplex {
 
   setNoDelay(enable?: boolean): this {
     const on = enable === undefined || Boolean(enable);
-    const handle = this._handle;
-    if (handle !== null && !handle.isUnix && on !== this[kNoDelay]) setNoDelay(turn.ring.native, handle.fd, on);
+    if (on === this[kNoDelay]) return this;
     this[kNoDelay] = on;
+    this._handle?.setNoDelay?.(on);
     return this;
   }
 
   setKeepAlive(enable?: boolean, initialDelayMs?: number): this {
     const on = Boolean(enable);
     const seconds = ~~((initialDelayMs ?? 0) / 1000);
-    const handle = this._handle;
-    if (handle !== null && !handle.isUnix && (on !== this[kKeepAlive] || seconds !== this[kKeepAliveSeconds]))
-      setKeepAlive(turn.ring.native, handle.fd, on, seconds);
+    if (on === this[kKeepAlive] && seconds === this[kKeepAliveSeconds]) return this;
     this[kKeepAlive] = on;
     this[kKeepAliveSeconds] = seconds;
+    this._handle?.setKeepAlive?.(on, seconds);
     return this;
   }
 
@@ -491,8 +511,7 @@ function writeLater(
 /** With `onread` nothing is pushed, so nothing but this starts a handle that was stopped. */
 function readOnDemand(socket: SocketClass, onRead: OnRead): void {
   const handle = socket._handle;
-  if (handle === null || socket.connecting || handle.isReading) return;
-  if (onRead.takeRest()) handle.readStart();
+  if (handle !== null && !socket.connecting && !handle.isReading) onRead.resume(socket, handle);
 }
 
 /** The turn's own cork is nobody's business. */
@@ -522,6 +541,7 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
     validateNumber(given.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
     if (given.keepAliveInitialDelay < 0) given.keepAliveInitialDelay = 0;
   }
+  if (given.signal !== undefined) validateAbortSignal(given.signal, 'options.signal'); // Duplex listens to it
   given.allowHalfOpen = Boolean(given.allowHalfOpen);
   given.emitClose = false;
   given.autoDestroy = true;
@@ -565,7 +585,6 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
     if (options.pauseOnCreate) (socket as { readableFlowing: boolean }).readableFlowing = false;
     else if (!options.manualStart && options.readable !== false) socket.read(0);
   }
-  if (options.signal !== undefined) abortOn(options.signal, socket);
 }
 
 function openDescriptor(fd: unknown): Handle {
@@ -574,11 +593,6 @@ function openDescriptor(fd: unknown): Handle {
   if (family < 0) throw invalidFdType('UNKNOWN');
   turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
   return wrap(turn, fd);
-}
-
-function abortOn(signal: AbortSignal, socket: SocketClass): void {
-  validateAbortSignal(signal, 'options.signal');
-  addAbortSignal(signal, socket);
 }
 
 /** Half-open sockets are not allowed: a write after the peer's FIN and our own is the peer's doing. */
@@ -597,18 +611,25 @@ function writeAfterFin(this: SocketClass, chunk: any, encoding?: any, callback?:
 }
 
 export type Socket = SocketClass;
-export const Socket = callable<SocketClass, [options?: SocketOptions | number]>('Socket', SocketClass, (target, options) => {
-  const own = checkedOptions(options);
-  (Duplex as unknown as { call(target: unknown, options: DuplexOptions): void }).call(target, own);
-  initialize(target, own);
-});
+type SocketArgs = [options?: SocketOptions | number];
+export const Socket = callable<SocketClass, SocketArgs>(
+  SocketClass,
+  (target, options) => {
+    const own = checkedOptions(options);
+    (Duplex as unknown as { call(target: unknown, options: DuplexOptions): void }).call(target, own);
+    initialize(target, own);
+  },
+  (construct) =>
+    function Socket(this: unknown, ...args: SocketArgs) {
+      return construct(this, new.target, args);
+    },
+);
 
 /** A socket that connects: `createConnection(options | port[, host] | path[, listener])`. */
 export function connect(...args: unknown[]): SocketClass {
   const normalized = normalizeArgs(args);
   const options = normalized[0] as SocketOptions & ConnectOptions & { timeout?: number };
   const socket = new SocketClass(options);
-  if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket });
   if (options.timeout) socket.setTimeout(options.timeout);
   return socket.connect(normalized);
 }

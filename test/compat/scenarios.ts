@@ -7,7 +7,7 @@
  */
 import type { LookupFunction, NetConnectOpts, Server, ServerOpts, Socket, SocketConstructorOpts } from 'node:net';
 import { join } from 'node:path';
-import { close, dial, dialling, folder, keep, type Net, once, pair as connectPair, type PairOptions, portOf, serve as serveWith, type Stage, turns, until } from '../support/net.ts';
+import { close, dial, dialling, folder, keep, type Net, once, pair as connectPair, type PairOptions, portOf, REFUSED_PORT, serve as serveWith, type Stage, turns, until } from '../support/net.ts';
 
 /** Writes an entry of an actor down. Values become text in which ports and temporary folders have no numbers. */
 export type Log = (actor: string, ...values: unknown[]) => void;
@@ -86,15 +86,6 @@ function state(socket: Socket) {
     timeout: socket.timeout,
     closed: socket.closed,
   };
-}
-
-async function freePort(net: Net): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = portOf(server);
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 // ---------------------------------------------------------------------------------------------- from connect to close
@@ -530,7 +521,7 @@ scenario('a write to a reset connection', async (net, log, t) => {
 // ---------------------------------------------------------------------------------------------------------------- errors
 
 scenario('refused', async (net, log, t) => {
-  const port = await freePort(net);
+  const port = REFUSED_PORT;
   const client = watch(log, 'client', dialling(t, { port, host: '127.0.0.1' }, { net }));
   client.on('error', () => log('client', 'in error', state(client)));
   await close(client);
@@ -538,7 +529,7 @@ scenario('refused', async (net, log, t) => {
 });
 
 scenario('refused with a write and an end', async (net, log, t) => {
-  const port = await freePort(net);
+  const port = REFUSED_PORT;
   const client = watch(log, 'client', dialling(t, { port, host: '127.0.0.1' }, { net }), { except: ['connectionAttempt', 'connectionAttemptFailed'] });
   client.write('a', (e) => log('callbacks', 'a', error(e)));
   client.end('b', () => log('callbacks', 'end'));
@@ -553,7 +544,7 @@ scenario('refused on a unix socket', async (net, log, t) => {
 });
 
 scenario('refused with a local address', async (net, log, t) => {
-  const port = await freePort(net);
+  const port = REFUSED_PORT;
   const client = watch(log, 'client', dialling(t, { port, host: '127.0.0.1', localAddress: '127.0.0.1' }, { net }), { except: ['connectionAttempt'] });
   await close(client);
 });
@@ -597,7 +588,7 @@ scenario('a lookup with a wrong address', async (net, log, t) => {
 });
 
 scenario('a lookup with two addresses, both refused', async (net, log, t) => {
-  const port = await freePort(net);
+  const port = REFUSED_PORT;
   const addresses = [
     { address: '127.0.0.2', family: 4 },
     { address: '127.0.0.1', family: 4 },
@@ -1247,7 +1238,7 @@ scenario('connect again after close', async (net, log, t) => {
 });
 
 scenario('connect again after a refusal', async (net, log, t) => {
-  const port = await freePort(net);
+  const port = REFUSED_PORT;
   const server = await serve(net, t, (socket) => socket.end('x'));
   const client = watch(log, 'client', dialling(t, { port, host: '127.0.0.1' }, { net }), { except: ['connectionAttempt', 'connectionAttemptFailed'] });
   await once(client, 'close').catch(() => once(client, 'close'));

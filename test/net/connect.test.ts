@@ -3,7 +3,7 @@ import type { LookupFunction, Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dial, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, refusedPort, serve, trace, turns, until } from '../support/net.ts';
+import { close, collect, dial, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, freePort, REFUSED_PORT, serve, trace, turns, until } from '../support/net.ts';
 
 await leakGuard();
 
@@ -200,7 +200,7 @@ test('a write in the callback of connect is the first that arrives', limit, asyn
 
 test('localAddress and localPort bind the client', limit, async (t) => {
   const server = await serve(t);
-  const localPort = await refusedPort('127.0.0.2').catch(() => refusedPort());
+  const localPort = await freePort('127.0.0.2');
   const client = await dial(t, server, { localAddress: '127.0.0.2', localPort });
   assert.equal(client.localAddress, '127.0.0.2');
   assert.equal(client.localPort, localPort);
@@ -208,7 +208,7 @@ test('localAddress and localPort bind the client', limit, async (t) => {
 
 test('a local port alone binds every address', limit, async (t) => {
   const server = await serve(t);
-  const localPort = await refusedPort();
+  const localPort = await freePort();
   const client = await dial(t, server, { localPort });
   assert.equal(client.localPort, localPort);
   assert.equal(client.localAddress, '127.0.0.1');
@@ -241,7 +241,7 @@ test('the first address that answers is taken, and the attempts are told', limit
 });
 
 test("one address gives 'connectionAttempt' as well, and failing, 'connectionAttemptFailed'", limit, async (t) => {
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   const client = dialling(t, { port, host: '127.0.0.1' });
   const log: unknown[] = [];
   client.on('connectionAttempt', (...args) => log.push(args));
@@ -284,7 +284,7 @@ test('a closed socket connects again', limit, async (t) => {
 });
 
 test("connecting again in the 'close' listener of a refused attempt works", limit, async (t) => {
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   const client = dialling(t, { port, host: '127.0.0.1' });
   client.on('error', () => {});
   const closed = new Promise<boolean>((resolve) =>
@@ -293,7 +293,7 @@ test("connecting again in the 'close' listener of a refused attempt works", limi
     }),
   );
   assert.equal(await closed, true);
-  const server = await serve(t, (socket) => socket.end('second try'), { listen: { port, host: '127.0.0.1' } });
+  const server = await serve(t, (socket) => socket.end('second try'));
   client.connect(portOf(server), '127.0.0.1');
   assert.equal((await collect(client)).toString(), 'second try');
 });

@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Server, Socket } from 'node:net';
 import test from 'node:test';
 import net from 'millrace';
-import { close, dial, keep, leakGuard, limit, once, portOf, refusedPort, serve, turns, until } from '../support/net.ts';
+import { close, dial, keep, leakGuard, limit, once, portOf, REFUSED_PORT, serve, turns, until } from '../support/net.ts';
 
 await leakGuard();
 
@@ -145,7 +145,7 @@ test("'listening' and 'close' of a server see a store", limit, async (t) => {
 
 test("'error' and 'close' of a refused client see the store in which it was connected", limit, async (t) => {
   const als = new AsyncLocalStorage<string>();
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   const seen = new Map<string, unknown>();
   const client = als.run('refused', () => watch(als, keep(t, net.connect(port, '127.0.0.1')), seen));
   await close(client);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
 import { run } from '../support/child.ts';
-import { close, collect, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, refusedPort, serve, trace } from '../support/net.ts';
+import { close, collect, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, freePort, REFUSED_PORT, serve, trace } from '../support/net.ts';
 
 await leakGuard();
 
@@ -144,7 +144,7 @@ test('a name that cannot be looked up is an error of the server', limit, async (
 });
 
 test('ECONNREFUSED of IPv4 has all fields', limit, async (t) => {
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   assert.deepEqual(await connectError(t, { port, host: '127.0.0.1' }), {
     name: 'Error',
     message: `connect ECONNREFUSED 127.0.0.1:${port}`,
@@ -158,7 +158,7 @@ test('ECONNREFUSED of IPv4 has all fields', limit, async (t) => {
 
 test('ECONNREFUSED of IPv6 has all fields', limit, async (t) => {
   if (!(await hasIPv6())) return t.skip('no ::1 here');
-  const port = await refusedPort('::1');
+  const port = REFUSED_PORT;
   assert.deepEqual(await connectError(t, { port, host: '::1' }), {
     name: 'Error',
     message: `connect ECONNREFUSED ::1:${port}`,
@@ -171,8 +171,8 @@ test('ECONNREFUSED of IPv6 has all fields', limit, async (t) => {
 });
 
 test('a refused client that was bound names its own address', limit, async (t) => {
-  const port = await refusedPort();
-  const localPort = await refusedPort();
+  const port = REFUSED_PORT;
+  const localPort = await freePort();
   assert.deepEqual(await connectError(t, { port, host: '127.0.0.1', localAddress: '127.0.0.1', localPort }), {
     name: 'Error',
     message: `connect ECONNREFUSED 127.0.0.1:${port} - Local (127.0.0.1:${localPort})`,
@@ -244,7 +244,7 @@ test('ENOTFOUND of the system lookup has all fields', limit, async (t) => {
 
 test('when every address fails, an AggregateError has each error', limit, async (t) => {
   if (!(await hasIPv6())) return t.skip('no ::1 here');
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   const lookup = (_host: string, options: { all?: boolean }, callback: (error: null, addresses: { address: string; family: number }[]) => void): void => {
     assert.equal(options.all, true);
     callback(null, [
@@ -369,7 +369,7 @@ test('a socket is not for objects', limit, () => {
 });
 
 test('an error without a listener ends the process with its message', limit, async (t) => {
-  const port = await refusedPort();
+  const port = REFUSED_PORT;
   const { code, stderr } = await run(t, `net.connect(${port}, '127.0.0.1');`).exit;
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`Error: connect ECONNREFUSED 127\\.0\\.0\\.1:${port}`));
@@ -389,7 +389,7 @@ test("a server's error without a listener ends the process with its message", li
 test('a client that answers after an error of another one is not disturbed', limit, async (t) => {
   const server = await serve(t, (socket) => void socket.pipe(socket));
   const good = dialling(t, server);
-  const bad = dialling(t, { port: await refusedPort(), host: '127.0.0.1' });
+  const bad = dialling(t, { port: REFUSED_PORT, host: '127.0.0.1' });
   const failed = once(bad, 'error');
   good.end('fine');
   assert.equal((await collect(good)).toString(), 'fine');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Socket } from 'node:net';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dial, dialling, folder, keep, leakGuard, limit, once, pair, refusedPort, serve, trace, turns, until } from '../support/net.ts';
+import { close, collect, dial, dialling, folder, keep, leakGuard, limit, once, pair, REFUSED_PORT, serve, trace, turns, until } from '../support/net.ts';
 
 await leakGuard();
 
@@ -224,7 +224,7 @@ test('callbacks of writes before the connection get an error when it is destroye
 });
 
 test('callbacks of writes before a refused connection are told that it never opened', limit, async (t) => {
-  const client = dialling(t, { port: await refusedPort(), host: '127.0.0.1' });
+  const client = dialling(t, { port: REFUSED_PORT, host: '127.0.0.1' });
   const called = new Promise<any>((resolve) => void client.write('never', resolve));
   const [error] = await once(client, 'error');
   assert.equal(error.code, 'ECONNREFUSED');

@@ -166,8 +166,14 @@ export async function pair(t: Stage, options: PairOptions = {}): Promise<{ clien
   return { client, peer, server };
 }
 
-/** A port of 127.0.0.1 on which nothing listens. */
-export async function refusedPort(host = '127.0.0.1'): Promise<number> {
+/**
+ * A port on which nothing listens: tcpmux, of 1988. A port that was free a moment ago would not do, because another test may
+ * be given it.
+ */
+export const REFUSED_PORT = 1;
+
+/** A port that was free a moment ago, to bind to. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
   const server = net.createServer().listen(0, host);
   await once(server, 'listening');
   const port = portOf(server);

@@ -6,5 +6,6 @@ import { OP, USER_OP, USER_OP_SHIFT } from '../abi.ts';
 import type { Turn } from '../turn.ts';
 
 export function submitClose(turn: Turn, fd: number, slot: number, generation: number): void {
+  turn.slots.forget(slot); // the submission closes it now, whoever else is told to close what is left
   turn.ring.push(OP.CLOSE, fd, 0, 0, 0, 0, slot | (USER_OP.CLOSE << USER_OP_SHIFT), generation, 0);
 }

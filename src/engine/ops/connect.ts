@@ -11,7 +11,17 @@ export function submitConnect(connection: Connection, sockaddr: Uint8Array): boo
   arena.memory.set(sockaddr, offset);
   connection.sendSlot = offset; // nothing is sent before the connection stands
   const userLow = connection.slot | (USER_OP.CONNECT << USER_OP_SHIFT);
-  ring.push(OP.CONNECT, connection.fd, sockaddr.length, arena.addressOf(offset), 0, 0, userLow, connection.generation, 0);
+  ring.push(
+    OP.CONNECT,
+    connection.fd,
+    sockaddr.length,
+    arena.addressOf(offset),
+    0,
+    0,
+    userLow,
+    connection.generation,
+    0,
+  );
   connection.begin();
   return true;
 }

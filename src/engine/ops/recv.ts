@@ -45,33 +45,31 @@ export function completeRecv(connection: Connection, res: number, flags: number)
     connection.isCancellingRecv = false;
     connection.inFlight--;
   }
-  if (res > 0) {
-    const { buffers } = connection.turn;
-    const id = flags >>> CQE_BUFFER_SHIFT;
-    connection.isFlooded = res === buffers.bufferBytes;
-    buffers.lent++;
-    try {
-      if (!connection.isClosing) connection.onData(buffers, id * buffers.bufferBytes, res);
-    } finally {
-      buffers.lent--;
-      buffers.give(id);
-    }
-  } else {
-    // The end of the stream may have taken a buffer too.
-    if (flags & CQE_F.BUFFER) connection.turn.buffers.give(flags >>> CQE_BUFFER_SHIFT);
-    if (!connection.isClosing) {
-      if (res === -ERRNO.ENOBUFS) {
-        connection.turn.starve(connection); // no buffer was left: nothing is wrong
-        return;
-      }
-      if (res === 0) {
-        connection.wantRead(false);
-        connection.onEnd();
-      } else if (res !== -ERRNO.ECANCELED && res !== -ERRNO.EINTR) {
-        connection.wantRead(false);
-        connection.onReadError(-res);
-      }
-    }
+  if (flags & CQE_F.BUFFER) connection.turn.buffers.lent++;
+  if (res === -ERRNO.ENOBUFS && !connection.isClosing) {
+    connection.turn.starve(connection); // no buffer was left: nothing is wrong
+    return;
   }
-  connection.rearm();
+  try {
+    if (res > 0) deliver(connection, res, flags);
+    else if (!connection.isClosing) finish(connection, res);
+  } finally {
+    // Also when a listener threw: the connection lives on.
+    if (flags & CQE_F.BUFFER) connection.turn.buffers.give(flags >>> CQE_BUFFER_SHIFT);
+    connection.rearm();
+  }
+}
+
+/** @hot */
+function deliver(connection: Connection, length: number, flags: number): void {
+  const { buffers } = connection.turn;
+  connection.isFlooded = length === buffers.bufferBytes;
+  if (!connection.isClosing) connection.onData(buffers, (flags >>> CQE_BUFFER_SHIFT) * buffers.bufferBytes, length);
+}
+
+function finish(connection: Connection, res: number): void {
+  if (res === -ERRNO.ECANCELED || res === -ERRNO.EINTR) return;
+  connection.wantRead(false);
+  if (res === 0) connection.onEnd();
+  else connection.onReadError(-res);
 }

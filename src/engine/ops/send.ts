@@ -169,7 +169,8 @@ function goOn(connection: Connection, taken: number): void {
     return;
   }
   let i = 0;
-  for (; i < pieces.length && taken >= (pieces[i] as Uint8Array).byteLength; i++) taken -= (pieces[i] as Uint8Array).byteLength;
+  for (; i < pieces.length && taken >= (pieces[i] as Uint8Array).byteLength; i++)
+    taken -= (pieces[i] as Uint8Array).byteLength;
   const rest = pieces.slice(i);
   if (taken > 0) rest[0] = (rest[0] as Uint8Array).subarray(taken);
   connection.pieces = rest;

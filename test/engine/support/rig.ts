@@ -10,6 +10,7 @@ import { getSystemErrorName } from 'node:util';
 import {
   ACCEPT_MULTISHOT,
   AF,
+  CONTROL,
   CQE,
   CQE_BUFFER_SHIFT,
   CQE_F,
@@ -101,7 +102,12 @@ export class Rig {
 
   constructor(kind: RingKind, options: RigOptions = {}) {
     const { sqEntries = 64, cqEntries = 256, buffers = 8, bufferBytes = 4096, onTurn } = options;
-    const ring = Ring.open(native, kind, sqEntries, cqEntries, onTurn ?? (() => void this.turns++), () => {});
+    const turn = (): void => {
+      this.ring.control[CONTROL.IS_DRAINING] = 0; // what is left is for the next turn
+      this.turns++;
+      onTurn?.();
+    };
+    const ring = Ring.open(native, kind, sqEntries, cqEntries, turn, () => {});
     assert.ok(typeof ring !== 'number', `${kind}: ${typeof ring === 'number' ? getSystemErrorName(ring) : ''}`);
     this.kind = kind;
     this.ring = ring;
@@ -356,13 +362,6 @@ export class Rig {
   async rest(): Promise<string[]> {
     for (let i = 0; i < 5; i++) await this.poll();
     return this.#unread.splice(0).map(({ text }) => text);
-  }
-
-  /** For scenarios that leave work behind on purpose: what is in flight counts for nothing from here on. */
-  async quiet(): Promise<void> {
-    for (const fd of this.#open) native.closeDescriptor(fd);
-    this.#open.clear();
-    this.rest = async () => [];
   }
 
   /** Closes the ring and every descriptor. A scenario that timed out must not touch the memory any more. */

@@ -1,0 +1,17 @@
+/**
+ * Node's own `tls` and `http2` take a socket of ours as any stream, and put a `JSStreamSocket` around it. With its own
+ * sockets they take the handle over, so that the socket never sees the peer's FIN; ours does, and would end its writable
+ * side by itself (`allowHalfOpen: false`) while the wrapper still has records to send. The wrapper ends the stream when
+ * it is done.
+ *
+ * A wrapper is known by its 'end' listener, which tells the handle that the stream is over. Nothing public says so.
+ */
+import type { SocketClass } from './socket.ts';
+
+export function isWrappersListener(listener: unknown): boolean {
+  return typeof listener === 'function' && Function.prototype.toString.call(listener).includes('emitEOF');
+}
+
+export function leaveEndToWrapper(socket: SocketClass): void {
+  socket.allowHalfOpen = true;
+}
