@@ -74,6 +74,8 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   /** The bytes in flight were taken by the kernel, or never will be. @hot */
   abstract onSent(errno: number): void;
   abstract onShutdown(): void;
+  /** Whether `onSent(0)` will call no code of the user's. @hot */
+  abstract get isSentInSilence(): boolean;
   /** The descriptor is closed; nothing comes after this. */
   abstract onClosed(): void;
   /** Asked for by `turn.flushLater`: whatever was gathered has to be sent now. @hot */
@@ -87,10 +89,15 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   }
 
   /** @hot */
-  complete(operation: number, res: number, flags: number): void {
+  complete(operation: number, res: number, flags: number): boolean {
     const { context } = this;
+    if (operation === USER_OP.SEND && res === this.sendLeft && this.isSentInSilence) {
+      completeSend(this, res);
+      return false;
+    }
     if (context === null) this.#dispatch(operation, res, flags);
     else context.runInAsyncScope(this.#dispatch, this, operation, res, flags);
+    return true;
   }
 
   /** @hot */

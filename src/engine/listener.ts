@@ -48,7 +48,7 @@ export abstract class Listener implements Endpoint {
   abstract onBackOff(errno: number, delayMs: number): void;
   abstract onClosed(): void;
 
-  complete(operation: number, res: number, flags: number): void {
+  complete(operation: number, res: number, flags: number): boolean {
     if (operation === USER_OP.ACCEPT) {
       if (res >= 0) this.#backOffMs = BACK_OFF_MS;
       completeAccept(this, res, flags);
@@ -56,6 +56,7 @@ export abstract class Listener implements Endpoint {
       this.inFlight--; // CANCEL, CLOSE
     }
     this.#settleClosed();
+    return true;
   }
 
   /** Accepts from now on. */

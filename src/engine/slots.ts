@@ -11,8 +11,11 @@ import type { Ring } from './ring.ts';
 /** What a slot belongs to. */
 export interface Endpoint {
   readonly slot: number;
-  /** A completion of one of this endpoint's operations; `operation` is one of `USER_OP`. */
-  complete(operation: number, res: number, flags: number): void;
+  /**
+   * A completion of one of this endpoint's operations; `operation` is one of `USER_OP`.
+   * @returns whether code of the user's may have run, and may have left ticks and promise jobs behind
+   */
+  complete(operation: number, res: number, flags: number): boolean;
 }
 
 export class Slots {

@@ -15,7 +15,7 @@ import { SendArena } from './arena.ts';
 import { ReceiveBuffers } from './buffers.ts';
 import type { Native } from './native.ts';
 import { Ring, type RingKind } from './ring.ts';
-import { Slots } from './slots.ts';
+import { type Endpoint, Slots } from './slots.ts';
 
 /**
  * After so many completions the loop gets its turn, so that timers and other handles live beside a flood. The poll on
@@ -48,6 +48,8 @@ export class Turn {
   readonly slots: Slots;
   /** No turn will come any more. */
   isEnding = false;
+  /** Operations that are done without the ring: owner, operation, owner, operation, … */
+  #later: (Endpoint | number)[] = [];
   #toFlush: Flushable[] = [];
   #spare: Flushable[] = [];
   #starved: Starved[] = [];
@@ -103,9 +105,12 @@ export class Turn {
         ring.advance((ring.head + 1) | 0); // before the owner is called: it may throw, or fill the queue again
         const slot = low & USER_SLOT_MASK;
         const owner = owners[slot];
-        if (owner !== undefined && generations[slot] === generation) owner.complete(low >>> USER_OP_SHIFT, res, flags);
-        else this.#orphan(low >>> USER_OP_SHIFT, res, flags);
-        runTicks();
+        if (owner === undefined || generations[slot] !== generation) {
+          this.#orphan(low >>> USER_OP_SHIFT, res, flags);
+        } else if (owner.complete(low >>> USER_OP_SHIFT, res, flags)) {
+          runTicks();
+          if (this.#later.length > 0) this.#completeDeferred();
+        }
         if (ring.head === tail) tail = ring.tail();
       }
       this.flush();
@@ -114,6 +119,20 @@ export class Turn {
     this.#isDraining = false;
     ring.control[CONTROL.IS_DRAINING] = 0;
     this.#settleHold();
+  }
+
+  /** Completes an operation that needs no ring, after the ticks of the present owner, like any other. */
+  completeLater(owner: Endpoint, operation: number): void {
+    this.#later.push(owner, operation);
+    this.ring.wantFlush(true);
+  }
+
+  #completeDeferred(): void {
+    while (this.#later.length > 0) {
+      const owner = this.#later.shift() as Endpoint;
+      owner.complete(this.#later.shift() as number, 0, 0);
+      runTicks();
+    }
   }
 
   /** Asks `writer` for its submissions at the end of this turn, or before the loop blocks. @hot */
@@ -141,6 +160,7 @@ export class Turn {
 
   /** Turns gathered writes into submissions and hands all submissions over. @hot */
   flush(): void {
+    if (this.#later.length > 0) this.#completeDeferred();
     if (this.#starved.length > 0) this.#feed();
     this.ring.wantFlush(false);
     this.buffers.publish();

@@ -83,7 +83,7 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   validateInt32(timeoutMs, 'options.autoSelectFamilyAttemptTimeout', 1);
   timeoutMs = Math.max(timeoutMs, LEAST_ATTEMPT_TIMEOUT_MS);
 
-  if (typeof host !== 'string') throw invalidArgType('options.host', 'of type string', host);
+  if (typeof host !== 'string') throw invalidArgType('hostname', 'of type string', host);
   const family = isIP(host) as 0 | 4 | 6;
   if (family !== 0) {
     process.nextTick(() => {
@@ -107,10 +107,10 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
 }
 
 function lookupOptionsFor(options: ConnectOptions): dns.LookupOptions {
-  const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : ((options.family ?? 0) as number);
+  const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : options.family;
   let hints = options.hints || 0;
   if (family !== 4 && family !== 6 && hints === 0) hints = dns.ADDRCONFIG;
-  return { family, hints };
+  return { family, hints } as dns.LookupOptions;
 }
 
 /** No listener can stand yet when createConnection's lookup fails at once. */

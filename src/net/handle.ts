@@ -12,16 +12,16 @@ import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
-import type { Socket } from './socket.ts';
+import type { SocketClass } from './socket.ts';
 import { setKeepAlive, setNoDelay, setReset } from './socket-options.ts';
-import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
 
 /** Who waits for a connection: src/net/connect.ts. */
 export type OnConnect = (errno: number, handle: Handle) => void;
 
 export class Handle extends Connection {
   /** Null between the attempts of a connect, and after one was given up. */
-  socket: Socket | null = null;
+  socket: SocketClass | null = null;
   isReset = false;
   onConnected: OnConnect | null = null;
   #writeCallback: ((error?: Error | null) => void) | null = null;
@@ -48,10 +48,9 @@ export class Handle extends Connection {
     this.bytesRead += length;
     if (socket === null || socket.destroyed) return;
     socket._unrefTimer();
+    const onRead = socket[kOnRead];
     const wantsMore =
-      socket[kOnRead] === null
-        ? socket.push(copyOut(buffers, start, length))
-        : socket[kOnRead].take(socket, buffers.memory, start, length);
+      onRead === null ? deliver(socket, copyOut(buffers, start, length)) : onRead.take(socket, buffers.memory, start, length);
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 
@@ -81,6 +80,7 @@ export class Handle extends Connection {
       socket[kLastWriteBytes] = 0;
     }
     callback(errno === 0 ? null : errnoException(errno, 'write'));
+    if (socket !== null && socket.writableLength === 0) socket[kHasWriteCallbacks] = false;
   }
 
   override onShutdown(): void {
@@ -93,6 +93,12 @@ export class Handle extends Connection {
     this.context?.emitDestroy();
     this.#closeCallback?.();
     this.#closeCallback = null;
+  }
+
+  /** Nobody is called but the stream, when nobody waits for a callback, a 'drain' or the end. @hot */
+  override get isSentInSilence(): boolean {
+    const { socket } = this;
+    return socket !== null && !socket[kHasWriteCallbacks] && !socket.writableNeedDrain && !socket.writableEnded;
   }
 
   /** The end of a turn: all writes of a tick go out together. @hot */
@@ -173,6 +179,19 @@ export class Handle extends Connection {
     Object.assign(out, decodeIp(scratch.subarray(0, length)));
     return 0;
   }
+}
+
+/**
+ * `push`, or what `push` comes to for a stream that flows and has nothing buffered: the chunk is emitted, and the stream
+ * wants more. `push` would also schedule a tick for every chunk, to look whether there is more to read; the handle reads
+ * anyhow. The first chunk is pushed, so that the stream knows that it was read from.
+ * @hot
+ */
+function deliver(socket: SocketClass, chunk: Buffer): boolean {
+  const isFlowing = socket.readableFlowing === true && socket.readableLength === 0 && socket.readableEncoding === null;
+  if (!isFlowing || !socket.readableDidRead || socket.listenerCount('data') === 0) return socket.push(chunk);
+  socket.emit('data', chunk);
+  return true;
 }
 
 const scratch = Buffer.alloc(SOCKADDR_BYTES);

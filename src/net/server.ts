@@ -99,17 +99,13 @@ export class ServerClass extends EventEmitter {
   declare dropMaxConnection: boolean | undefined;
   declare blockList: BlockList | undefined;
 
-  constructor(options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
+  constructor(options?: ServerOptions | ConnectionListener | undefined, listener?: ConnectionListener | undefined) {
     super();
     initialize(this, options, listener);
   }
 
   get listening(): boolean {
     return this._handle !== null;
-  }
-
-  get connections(): number {
-    return this._connections;
   }
 
   // ---- listen ----
@@ -183,6 +179,10 @@ export class ServerClass extends EventEmitter {
 
   /** In a worker of node:cluster the primary is asked for the address, unless it is not to be shared. */
   _open(place: Place, backlog: number, isExclusive: boolean): void {
+    if (this._handle !== null) {
+      process.nextTick(() => this.emit('listening')); // another call was faster: as in Node, its address stays
+      return;
+    }
     if (cluster.isWorker && !isExclusive) {
       ClusterHandle.ask(this, place, backlog, (errno, handle) => {
         if (errno !== 0) this.emit('error', listenException(errno, 'bind', place.address, place.port));
@@ -266,6 +266,7 @@ export class ServerClass extends EventEmitter {
       handle.getsockname(local);
       handle.getpeername(remote);
       this.emit('drop', {
+        __proto__: null,
         localAddress: local.address,
         localPort: local.port,
         localFamily: local.family,
@@ -503,7 +504,7 @@ function initialize(
 }
 
 export type Server = ServerClass;
-type ServerArgs = [options?: ServerOptions | ConnectionListener, listener?: ConnectionListener];
+type ServerArgs = [options?: ServerOptions | ConnectionListener | undefined, listener?: ConnectionListener | undefined];
 export const Server = callable<ServerClass, ServerArgs>(
   ServerClass,
   (target, options, listener) => {
@@ -511,8 +512,8 @@ export const Server = callable<ServerClass, ServerArgs>(
     initialize(target, options, listener);
   },
   (construct) =>
-    function Server(this: unknown, ...args: ServerArgs) {
-      return construct(this, new.target, args);
+    function Server(this: unknown, options?: ServerOptions | ConnectionListener, listener?: ConnectionListener) {
+      return construct(this, new.target, [options, listener]);
     },
 );
 

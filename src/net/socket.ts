@@ -33,7 +33,7 @@ import { isWrappersListener, leaveEndToWrapper } from './foreign-wrap.ts';
 import { familyOf, type Handle, wrap } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { ServerClass } from './server.ts';
-import { kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
 import {
   timerDuration,
   validateAbortSignal,
@@ -93,6 +93,7 @@ export class SocketClass extends Duplex {
   declare autoSelectFamilyAttemptedAddresses: string[] | undefined;
   declare blockList: BlockList | undefined;
   declare [kTurnCork]: boolean;
+  declare [kHasWriteCallbacks]: boolean;
   declare [kOnRead]: OnRead | null;
   declare [kLastWriteBytes]: number;
   declare [kTimer]: NodeJS.Timeout | null;
@@ -103,7 +104,7 @@ export class SocketClass extends Duplex {
   declare [kKeepAliveSeconds]: number;
   declare [kUnref]: boolean;
 
-  constructor(options?: SocketOptions | number) {
+  constructor(options?: SocketOptions | number | undefined) {
     const own = checkedOptions(options);
     super(own);
     initialize(this, own);
@@ -156,8 +157,13 @@ export class SocketClass extends Duplex {
       handle.turn.flushLater(handle);
     }
     // A callback runs in the context of the write, which is not the connection's.
-    if (typeof encoding === 'function') encoding = AsyncResource.bind(encoding as () => void);
-    else if (typeof callback === 'function') callback = AsyncResource.bind(callback as () => void);
+    if (typeof encoding === 'function') {
+      encoding = AsyncResource.bind(encoding as () => void);
+      this[kHasWriteCallbacks] = true;
+    } else if (typeof callback === 'function') {
+      callback = AsyncResource.bind(callback as () => void);
+      this[kHasWriteCallbacks] = true;
+    }
     return super.write(chunk, encoding, callback);
   }
 
@@ -289,7 +295,8 @@ export class SocketClass extends Duplex {
       this[kBytesWritten] = handle.bytesWritten;
       handle.isReset = this.resetAndClosing;
       this.resetAndClosing = false;
-      const onClosed = () => this.emit('close', hadError);
+      // In Node 'close' has a phase of the loop for itself, behind that of setImmediate.
+      const onClosed = () => void setImmediate(() => this.emit('close', hadError));
       if (this._closeAfterHandlingError) {
         queueMicrotask(() => {
           handle.close(onClosed);
@@ -529,7 +536,7 @@ function byteLength(chunk: Uint8Array | string, encoding: BufferEncoding): numbe
 }
 
 function emitClose(socket: SocketClass): void {
-  socket.emit('close', false);
+  socket.emit('close');
 }
 
 /** Options as Duplex needs them: half-open off, no 'close' of its own, strings as they are. */
@@ -567,6 +574,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket.resetAndClosing = false;
   socket.blockList = options.blockList;
   socket[kTurnCork] = false;
+  socket[kHasWriteCallbacks] = false;
   socket[kOnRead] = OnRead.from(options.onread);
   socket[kLastWriteBytes] = 0;
   socket[kTimer] = null;
@@ -611,7 +619,7 @@ function writeAfterFin(this: SocketClass, chunk: any, encoding?: any, callback?:
 }
 
 export type Socket = SocketClass;
-type SocketArgs = [options?: SocketOptions | number];
+type SocketArgs = [options?: SocketOptions | number | undefined];
 export const Socket = callable<SocketClass, SocketArgs>(
   SocketClass,
   (target, options) => {
@@ -620,8 +628,8 @@ export const Socket = callable<SocketClass, SocketArgs>(
     initialize(target, own);
   },
   (construct) =>
-    function Socket(this: unknown, ...args: SocketArgs) {
-      return construct(this, new.target, args);
+    function Socket(this: unknown, options?: SocketOptions | number) {
+      return construct(this, new.target, [options]);
     },
 );
 

@@ -4,6 +4,8 @@
 export const kTurnCork: unique symbol = Symbol('turn cork');
 /** The `onread` option, or null. */
 export const kOnRead: unique symbol = Symbol('onread');
+/** A write that is not done has a callback of the user's. */
+export const kHasWriteCallbacks: unique symbol = Symbol('has write callbacks');
 /** The peer's FIN has come. */
 export const kOnEnd: unique symbol = Symbol('on end');
 /** Bytes of the write in flight, to see progress when the idle timer fires. */

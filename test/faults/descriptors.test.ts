@@ -20,7 +20,11 @@ test('a server without descriptors goes on with those it has, and accepts again 
   first.write('one');
   assert.equal(String((await once(first, 'data'))[0]), 'one');
 
-  const crowd = Array.from({ length: 100 }, () => dialling(t, to).on('error', () => {}).resume());
+  const crowd = Array.from({ length: 100 }, () =>
+    dialling(t, to)
+      .on('error', () => {})
+      .resume(),
+  );
   await Promise.all(crowd.map((client) => (client.connecting ? once(client, 'connect').catch(() => []) : [])));
   first.write('two');
   assert.equal(String((await once(first, 'data'))[0]), 'two', 'those that are connected are served');

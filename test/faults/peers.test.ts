@@ -5,7 +5,21 @@ import test from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { run } from '../support/child.ts';
-import { close, collect, dial, dialling, leakGuard, limit, once, pair, portOf, serve, settled, turns, until } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dial,
+  dialling,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  portOf,
+  serve,
+  settled,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -118,41 +132,45 @@ test('a peer that never reads costs no more than what was written, and nothing o
   assert.ok(left < 4 * MB, `${(left / MB).toFixed(1)} MB are left`);
 });
 
-test('a peer that is stopped holds up only its own connection, and gets everything when it goes on', limit, async (t) => {
-  const child = run(
-    t,
-    `let got = 0;
+test(
+  'a peer that is stopped holds up only its own connection, and gets everything when it goes on',
+  limit,
+  async (t) => {
+    const child = run(
+      t,
+      `let got = 0;
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('data', (chunk) => (got += chunk.length));
       socket.on('end', () => socket.end(String(got)));
     });
     server.listen(0, '127.0.0.1', () => say(String(server.address().port)));`,
-  );
-  const stopped = await dial(t, { port: Number(await child.line()), host: '127.0.0.1' });
-  const server = await serve(t, (socket) => void socket.pipe(socket));
-  const other = await dial(t, server);
-  child.process.kill('SIGSTOP');
-  const total = 48 * MB;
-  for (let sent = 0; sent < total; sent += MB) stopped.write(Buffer.alloc(MB));
-  const stuck = await settled(() => stopped.writableLength);
-  assert.ok(stuck > 0);
+    );
+    const stopped = await dial(t, { port: Number(await child.line()), host: '127.0.0.1' });
+    const server = await serve(t, (socket) => void socket.pipe(socket));
+    const other = await dial(t, server);
+    child.process.kill('SIGSTOP');
+    const total = 48 * MB;
+    for (let sent = 0; sent < total; sent += MB) stopped.write(Buffer.alloc(MB));
+    const stuck = await settled(() => stopped.writableLength);
+    assert.ok(stuck > 0);
 
-  other.write('I am well');
-  assert.equal(String((await once(other, 'data'))[0]), 'I am well');
-  stopped.setTimeout(30);
-  await once(stopped, 'timeout');
-  stopped.setTimeout(0);
-  // The kernel of a stopped process still accepts: its backlog.
-  const waiting = await dial(t, { port: stopped.remotePort as number, host: '127.0.0.1' });
-  waiting.end('in the backlog');
-  assert.equal(stopped.writableLength, stuck);
+    other.write('I am well');
+    assert.equal(String((await once(other, 'data'))[0]), 'I am well');
+    stopped.setTimeout(30);
+    await once(stopped, 'timeout');
+    stopped.setTimeout(0);
+    // The kernel of a stopped process still accepts: its backlog.
+    const waiting = await dial(t, { port: stopped.remotePort as number, host: '127.0.0.1' });
+    waiting.end('in the backlog');
+    assert.equal(stopped.writableLength, stuck);
 
-  child.process.kill('SIGCONT');
-  await once(stopped, 'drain');
-  stopped.end();
-  assert.match((await collect(stopped)).toString(), /^\d+$/);
-  await collect(waiting);
-});
+    child.process.kill('SIGCONT');
+    await once(stopped, 'drain');
+    stopped.end();
+    assert.match((await collect(stopped)).toString(), /^\d+$/);
+    await collect(waiting);
+  },
+);
 
 test('a peer that is killed in the middle of a transfer ends it', limit, async (t) => {
   const child = run(
@@ -197,10 +215,17 @@ test('a server that is closed while clients are connecting leaves none of them h
     socket.on('error', () => {});
     socket.end();
   });
-  const clients = Array.from({ length: 50 }, () => dialling(t, server).on('error', () => {}).resume());
+  const clients = Array.from({ length: 50 }, () =>
+    dialling(t, server)
+      .on('error', () => {})
+      .resume(),
+  );
   server.close();
   await Promise.all(clients.map((client) => close(client)));
-  await until(() => !server.listening && (server as unknown as { _connections: number })._connections === 0, 'the server is empty');
+  await until(
+    () => !server.listening && (server as unknown as { _connections: number })._connections === 0,
+    'the server is empty',
+  );
 });
 
 test('two peers that both write without reading are unlocked when one reads', limit, async (t) => {
@@ -234,4 +259,32 @@ test('a client that sends a byte in each turn is no burden for the others', limi
   for (const answer of await Promise.all(answers)) assert.equal(answer.length, 50);
   assert.equal((await bulk).length, 4 * MB);
   assert.ok(portOf(server) > 0);
+});
+
+test('a hundred senders at once are all read, while half of the readers pause', limit, async (t) => {
+  // More bytes at a time than any set of receive buffers holds; paused sockets may not keep buffers from the others.
+  const readers: Socket[] = [];
+  const server = await serve(t, (socket) => readers.push(socket));
+  const clients = await Promise.all(Array.from({ length: 100 }, () => dial(t, server)));
+  await until(() => readers.length === clients.length, 'all accepted');
+  const got = new Map<Socket, number>();
+  readers.forEach((reader, i) => {
+    got.set(reader, 0);
+    reader.on('data', (chunk: Buffer) => got.set(reader, (got.get(reader) as number) + chunk.length));
+    if (i % 2 === 0) reader.pause();
+  });
+  const bytes = Buffer.alloc(512 * 1024, 0x68);
+  for (const client of clients) client.write(bytes);
+  const running = readers.filter((_, i) => i % 2 === 1);
+  const paused = readers.filter((_, i) => i % 2 === 0);
+  await until(
+    () => running.every((reader) => got.get(reader) === bytes.length),
+    'all that was sent to those that read',
+  );
+  assert.ok(paused.every((reader) => got.get(reader) === 0));
+  for (const reader of paused) reader.resume();
+  await until(
+    () => paused.every((reader) => got.get(reader) === bytes.length),
+    'all that was sent to those that paused',
+  );
 });

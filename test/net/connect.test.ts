@@ -3,25 +3,56 @@ import type { LookupFunction, Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dial, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, freePort, REFUSED_PORT, serve, trace, turns, until } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dial,
+  dialling,
+  folder,
+  freePort,
+  hasIPv6,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  portOf,
+  REFUSED_PORT,
+  serve,
+  trace,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
 const forms: [string, (port: number, callback: () => void) => Socket][] = [
   ['connect(port, host, callback)', (port, callback) => net.connect(port, '127.0.0.1', callback)],
-  ['connect(port as text, host, callback)', (port, callback) => (net.connect as (...args: unknown[]) => Socket)(`${port}`, '127.0.0.1', callback)],
+  [
+    'connect(port as text, host, callback)',
+    (port, callback) => (net.connect as (...args: unknown[]) => Socket)(`${port}`, '127.0.0.1', callback),
+  ],
   ['connect(port, callback)', (port, callback) => (net.connect as (...args: unknown[]) => Socket)(port, callback)],
   ['connect({ port }, callback)', (port, callback) => net.connect({ port }, callback)],
   ['connect({ port, host }, callback)', (port, callback) => net.connect({ port, host: '127.0.0.1' }, callback)],
   ['createConnection(port, host, callback)', (port, callback) => net.createConnection(port, '127.0.0.1', callback)],
-  ['new Socket().connect(port, host, callback)', (port, callback) => new net.Socket().connect(port, '127.0.0.1', callback)],
-  ['Socket().connect({ port, host }, callback)', (port, callback) => (net.Socket as unknown as () => Socket)().connect({ port, host: '127.0.0.1' }, callback)],
+  [
+    'new Socket().connect(port, host, callback)',
+    (port, callback) => new net.Socket().connect(port, '127.0.0.1', callback),
+  ],
+  [
+    'Socket().connect({ port, host }, callback)',
+    (port, callback) => (net.Socket as unknown as () => Socket)().connect({ port, host: '127.0.0.1' }, callback),
+  ],
 ];
 for (const [name, connect] of forms) {
   test(`${name} connects and calls back`, limit, async (t) => {
     const server = await serve(t, (socket) => socket.end('hi'), { listen: { port: 0 } });
     let calls = 0;
-    const client = keep(t, connect(portOf(server), () => calls++));
+    const client = keep(
+      t,
+      connect(portOf(server), () => calls++),
+    );
     assert.ok(client instanceof net.Socket);
     assert.equal(client.connecting, true);
     assert.equal((await collect(client)).toString(), 'hi');
@@ -40,7 +71,17 @@ test('connect(path) reaches a unix socket', limit, async (t) => {
   assert.equal((await collect(keep(t, net.connect(path)))).toString(), 'unix');
   assert.equal((await collect(keep(t, net.connect({ path })))).toString(), 'unix');
   let calls = 0;
-  assert.equal((await collect(keep(t, net.connect(path, () => calls++)))).toString(), 'unix');
+  assert.equal(
+    (
+      await collect(
+        keep(
+          t,
+          net.connect(path, () => calls++),
+        ),
+      )
+    ).toString(),
+    'unix',
+  );
   assert.equal(calls, 1);
 });
 
@@ -59,7 +100,9 @@ test("a name gives 'lookup' before 'connect'", limit, async (t) => {
   const lookup: LookupFunction = (host, options, callback) => {
     assert.equal(host, 'mill.example');
     assert.equal(typeof options, 'object');
-    process.nextTick(() => (options.all ? callback(null, [{ address: '127.0.0.1', family: 4 }]) : callback(null, '127.0.0.1', 4)));
+    process.nextTick(() =>
+      options.all ? callback(null, [{ address: '127.0.0.1', family: 4 }]) : callback(null, '127.0.0.1', 4),
+    );
   };
   const client = dialling(t, { port: portOf(server), host: 'mill.example', lookup });
   client.on('lookup', (...args) => lookups.push(args));
@@ -77,7 +120,13 @@ test('without family selection, lookup is asked for one address', limit, async (
     asked = options;
     callback(null, '127.0.0.1', 4);
   };
-  const client = dialling(t, { port: portOf(server), host: 'mill.example', lookup, autoSelectFamily: false, family: 4 });
+  const client = dialling(t, {
+    port: portOf(server),
+    host: 'mill.example',
+    lookup,
+    autoSelectFamily: false,
+    family: 4,
+  });
   await once(client, 'connect');
   assert.deepEqual({ ...(asked as object) }, { family: 4, hints: 0 });
 });
@@ -94,7 +143,8 @@ const badLookups: [string, unknown[], string][] = [
 ];
 for (const [name, result, code] of badLookups) {
   test(`a lookup that gives ${name} is an error`, limit, async (t) => {
-    const lookup = (_host: string, _options: unknown, callback: (...args: unknown[]) => void): void => callback(null, ...result);
+    const lookup = (_host: string, _options: unknown, callback: (...args: unknown[]) => void): void =>
+      callback(null, ...result);
     const client = dialling(t, { port: 1, host: 'x', lookup: lookup as never, autoSelectFamily: false });
     const [error] = await once(client, 'error');
     assert.equal(error.code, code);
@@ -115,7 +165,8 @@ test('a socket destroyed during its lookup never connects', limit, async (t) => 
   const server = await serve(t, () => accepted++);
   let answer = (): void => {};
   const lookup: LookupFunction = (_host, options, callback) => {
-    answer = () => (options.all ? callback(null, [{ address: '127.0.0.1', family: 4 }]) : callback(null, '127.0.0.1', 4));
+    answer = () =>
+      options.all ? callback(null, [{ address: '127.0.0.1', family: 4 }]) : callback(null, '127.0.0.1', 4);
   };
   const client = dialling(t, { port: portOf(server), host: 'mill.example', lookup });
   const log = trace(client, ['lookup', 'connect', 'error', 'close']);
@@ -159,7 +210,10 @@ test('connecting, pending, readyState and destroyed tell the stage of a connecti
 test('a socket that was destroyed before it connected is closed', limit, async (t) => {
   const client = keep(t, new net.Socket());
   client.destroy();
-  assert.deepEqual([client.connecting, client.pending, client.readyState, client.destroyed], [false, true, 'closed', true]);
+  assert.deepEqual(
+    [client.connecting, client.pending, client.readyState, client.destroyed],
+    [false, true, 'closed', true],
+  );
   await close(client);
 });
 
@@ -192,7 +246,10 @@ test('end() while connecting connects, then ends', limit, async (t) => {
 
 test('a write in the callback of connect is the first that arrives', limit, async (t) => {
   const server = await serve(t);
-  const client = keep(t, net.connect(portOf(server), '127.0.0.1', () => client.write('first')));
+  const client = keep(
+    t,
+    net.connect(portOf(server), '127.0.0.1', () => client.write('first')),
+  );
   client.on('ready', () => client.end(' second'));
   const [peer] = (await once(server, 'connection')) as [Socket];
   assert.equal((await collect(peer)).toString(), 'first second');
@@ -223,10 +280,18 @@ test('the first address that answers is taken, and the attempts are told', limit
     { address: '127.0.0.1', family: 4 },
   ];
   const lookup: LookupFunction = (_host, _options, callback) => process.nextTick(callback, null, addresses as never);
-  const client = dialling(t, { port, host: 'both', lookup, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: 2000 });
+  const client = dialling(t, {
+    port,
+    host: 'both',
+    lookup,
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: 2000,
+  });
   const log: unknown[][] = [];
   client.on('connectionAttempt', (...args) => log.push(['attempt', ...args]));
-  client.on('connectionAttemptFailed', (address, at, family, error) => log.push(['failed', address, at, family, (error as NodeJS.ErrnoException).code]));
+  client.on('connectionAttemptFailed', (address, at, family, error) =>
+    log.push(['failed', address, at, family, (error as NodeJS.ErrnoException).code]),
+  );
   client.on('connectionAttemptTimeout', (...args) => log.push(['timeout', ...args]));
   client.on('connect', () => log.push(['connect']));
   client.resume();

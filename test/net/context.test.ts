@@ -4,7 +4,19 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Server, Socket } from 'node:net';
 import test from 'node:test';
 import net from 'millrace';
-import { close, dial, keep, leakGuard, limit, once, portOf, REFUSED_PORT, serve, turns, until } from '../support/net.ts';
+import {
+  close,
+  dial,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  portOf,
+  REFUSED_PORT,
+  serve,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -22,15 +34,24 @@ test('the events of a client see the store in which it was connected', limit, as
   const seen = new Map<string, unknown>();
   const client = als.run('client', () => watch(als, keep(t, net.connect(portOf(server), '127.0.0.1')), seen));
   await close(client);
-  assert.deepEqual(Object.fromEntries(seen), { connect: 'client', ready: 'client', data: 'client', end: 'client', finish: 'client', close: 'client' });
+  assert.deepEqual(Object.fromEntries(seen), {
+    connect: 'client',
+    ready: 'client',
+    data: 'client',
+    end: 'client',
+    finish: 'client',
+    close: 'client',
+  });
 });
 
 test('every data event of a client sees its store, in turn with other clients', limit, async (t) => {
   const als = new AsyncLocalStorage<number>();
   const server = await serve(t, (socket) => void socket.pipe(socket));
-  const clients = Array.from({ length: 20 }, (_, i) => als.run(i, () => keep(t, net.connect(portOf(server), '127.0.0.1'))));
+  const clients = Array.from({ length: 20 }, (_, i) =>
+    als.run(i, () => keep(t, net.connect(portOf(server), '127.0.0.1'))),
+  );
   let checked = 0;
-  clients.forEach((client, i) =>
+  for (const [i, client] of clients.entries())
     client.on('data', () => {
       assert.equal(als.getStore(), i);
       process.nextTick(() => assert.equal(als.getStore(), i));
@@ -38,8 +59,7 @@ test('every data event of a client sees its store, in turn with other clients', 
         assert.equal(als.getStore(), i);
         checked++;
       });
-    }),
-  );
+    });
   for (let round = 1; round <= 5; round++) {
     for (const client of clients) client.write('x');
     await until(() => checked === round * clients.length, `round ${round}`);
@@ -90,29 +110,33 @@ test("'connection' sees the store of listen, the events of accepted sockets see 
   assert.ok(peer);
 });
 
-test('a store entered in the connection listener is that of what the listener starts, not of the socket', limit, async (t) => {
-  const als = new AsyncLocalStorage<string>();
-  const seen = new Map<string, unknown>();
-  let inTick: unknown;
-  let inPromise: unknown;
-  const server = await serve(t, (socket) => {
-    als.run('request', () => {
-      watch(als, socket, seen);
-      process.nextTick(() => (inTick = als.getStore()));
-      void turns(1).then(() => (inPromise = als.getStore()));
+test(
+  'a store entered in the connection listener is that of what the listener starts, not of the socket',
+  limit,
+  async (t) => {
+    const als = new AsyncLocalStorage<string>();
+    const seen = new Map<string, unknown>();
+    let inTick: unknown;
+    let inPromise: unknown;
+    const server = await serve(t, (socket) => {
+      als.run('request', () => {
+        watch(als, socket, seen);
+        process.nextTick(() => (inTick = als.getStore()));
+        void turns(1).then(() => (inPromise = als.getStore()));
+      });
     });
-  });
-  const client = await dial(t, server);
-  client.end('x');
-  client.resume();
-  await close(client);
-  await until(() => seen.has('close') && inPromise !== undefined, "'close'");
-  assert.equal(inTick, 'request');
-  assert.equal(inPromise, 'request');
-  assert.equal(seen.get('data'), undefined);
-  assert.equal(seen.get('end'), undefined);
-  assert.equal(seen.get('close'), undefined);
-});
+    const client = await dial(t, server);
+    client.end('x');
+    client.resume();
+    await close(client);
+    await until(() => seen.has('close') && inPromise !== undefined, "'close'");
+    assert.equal(inTick, 'request');
+    assert.equal(inPromise, 'request');
+    assert.equal(seen.get('data'), undefined);
+    assert.equal(seen.get('end'), undefined);
+    assert.equal(seen.get('close'), undefined);
+  },
+);
 
 test('the callback of a write sees the store of the write', limit, async (t) => {
   const als = new AsyncLocalStorage<string>();

@@ -5,7 +5,23 @@ import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
 import { run } from '../support/child.ts';
-import { close, collect, dialling, folder, hasIPv6, keep, leakGuard, limit, once, pair, portOf, freePort, REFUSED_PORT, serve, trace } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dialling,
+  folder,
+  freePort,
+  hasIPv6,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  portOf,
+  REFUSED_PORT,
+  serve,
+  trace,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -226,7 +242,11 @@ test('a file that is not a socket is refused', limit, async (t) => {
 
 test('the error of a lookup is the error of the socket', limit, async (t) => {
   const failure = Object.assign(new Error('getaddrinfo ENOTFOUND nowhere'), { code: 'ENOTFOUND', hostname: 'nowhere' });
-  const socket = dialling(t, { port: 1, host: 'nowhere', lookup: (_host, _options, callback) => process.nextTick(callback, failure, undefined, undefined) });
+  const socket = dialling(t, {
+    port: 1,
+    host: 'nowhere',
+    lookup: (_host, _options, callback) => process.nextTick(callback, failure, undefined, undefined),
+  });
   const lookups: unknown[][] = [];
   socket.on('lookup', (...args) => lookups.push(args));
   const [error] = await once(socket, 'error');
@@ -245,21 +265,47 @@ test('ENOTFOUND of the system lookup has all fields', limit, async (t) => {
 test('when every address fails, an AggregateError has each error', limit, async (t) => {
   if (!(await hasIPv6())) return t.skip('no ::1 here');
   const port = REFUSED_PORT;
-  const lookup = (_host: string, options: { all?: boolean }, callback: (error: null, addresses: { address: string; family: number }[]) => void): void => {
+  const lookup = (
+    _host: string,
+    options: { all?: boolean },
+    callback: (error: null, addresses: { address: string; family: number }[]) => void,
+  ): void => {
     assert.equal(options.all, true);
     callback(null, [
       { address: '::1', family: 6 },
       { address: '127.0.0.1', family: 4 },
     ]);
   };
-  const socket = dialling(t, { port, host: 'both', lookup: lookup as never, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: 2000 });
+  const socket = dialling(t, {
+    port,
+    host: 'both',
+    lookup: lookup as never,
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: 2000,
+  });
   const [error] = await once(socket, 'error');
   assert.ok(error instanceof AggregateError);
   assert.equal((error as unknown as Fields)['code'], 'ECONNREFUSED');
   assert.equal(error.message, '');
   assert.deepEqual(error.errors.map(fields), [
-    { name: 'Error', message: `connect ECONNREFUSED ::1:${port}`, code: 'ECONNREFUSED', errno: ECONNREFUSED, syscall: 'connect', address: '::1', port },
-    { name: 'Error', message: `connect ECONNREFUSED 127.0.0.1:${port}`, code: 'ECONNREFUSED', errno: ECONNREFUSED, syscall: 'connect', address: '127.0.0.1', port },
+    {
+      name: 'Error',
+      message: `connect ECONNREFUSED ::1:${port}`,
+      code: 'ECONNREFUSED',
+      errno: ECONNREFUSED,
+      syscall: 'connect',
+      address: '::1',
+      port,
+    },
+    {
+      name: 'Error',
+      message: `connect ECONNREFUSED 127.0.0.1:${port}`,
+      code: 'ECONNREFUSED',
+      errno: ECONNREFUSED,
+      syscall: 'connect',
+      address: '127.0.0.1',
+      port,
+    },
   ]);
   assert.deepEqual(socket.autoSelectFamilyAttemptedAddresses, [`::1:${port}`, `127.0.0.1:${port}`]);
 });
@@ -269,7 +315,13 @@ test('a reset peer is ECONNRESET of read', limit, async (t) => {
   const log = trace(client, ['data', 'end', 'error', 'close']);
   peer.resetAndDestroy();
   const [error] = await once(client, 'error');
-  assert.deepEqual(fields(error), { name: 'Error', message: 'read ECONNRESET', code: 'ECONNRESET', errno: -constants.errno.ECONNRESET, syscall: 'read' });
+  assert.deepEqual(fields(error), {
+    name: 'Error',
+    message: 'read ECONNRESET',
+    code: 'ECONNRESET',
+    errno: -constants.errno.ECONNRESET,
+    syscall: 'read',
+  });
   assert.deepEqual(await once(client, 'close'), [true]);
   assert.deepEqual(log, ['error:ECONNRESET', 'close:true']);
 });
@@ -283,7 +335,13 @@ test('a peer that is gone is EPIPE of write', limit, async (t) => {
   await once(client, 'end');
   const called = new Promise<NodeJS.ErrnoException | null | undefined>((resolve) => void client.write('x', resolve));
   const [error] = await once(client, 'error');
-  assert.deepEqual(fields(error), { name: 'Error', message: 'write EPIPE', code: 'EPIPE', errno: -constants.errno.EPIPE, syscall: 'write' });
+  assert.deepEqual(fields(error), {
+    name: 'Error',
+    message: 'write EPIPE',
+    code: 'EPIPE',
+    errno: -constants.errno.EPIPE,
+    syscall: 'write',
+  });
   assert.equal(await called, error);
   assert.deepEqual(await once(client, 'close'), [true]);
 });
@@ -334,7 +392,10 @@ test('write and end check their arguments', limit, async (t) => {
     assert.throws(() => client.end(value as never), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
   }
   assert.throws(() => client.write(null as never), { name: 'TypeError', code: 'ERR_STREAM_NULL_VALUES' });
-  assert.throws(() => client.write('x', 'no-such-encoding' as never), { name: 'TypeError', code: 'ERR_UNKNOWN_ENCODING' });
+  assert.throws(() => client.write('x', 'no-such-encoding' as never), {
+    name: 'TypeError',
+    code: 'ERR_UNKNOWN_ENCODING',
+  });
   assert.equal(client.destroyed, false);
 });
 
@@ -356,10 +417,13 @@ const badConnects: [string, unknown[], string][] = [
 for (const [name, args, code] of badConnects) {
   test(`connect with ${name} throws ${code}`, limit, (t) => {
     const socket = keep(t, new net.Socket());
-    assert.throws(() => (socket.connect as (...args: unknown[]) => Socket)(...args), (error: NodeJS.ErrnoException) => {
-      assert.equal(error.code, code);
-      return true;
-    });
+    assert.throws(
+      () => (socket.connect as (...args: unknown[]) => Socket)(...args),
+      (error: NodeJS.ErrnoException) => {
+        assert.equal(error.code, code);
+        return true;
+      },
+    );
   });
 }
 

@@ -16,7 +16,12 @@ async function listening(server: Server): Promise<Server> {
 }
 
 test('listen(0) takes a free port of every address, of both families where there is IPv6', limit, async (t) => {
-  const server = await listening(keep(t, net.createServer((socket) => socket.end('any'))).listen(0));
+  const server = await listening(
+    keep(
+      t,
+      net.createServer((socket) => socket.end('any')),
+    ).listen(0),
+  );
   const address = server.address() as AddressInfo;
   assert.ok(address.port > 0 && address.port < 65536);
   const both = await hasIPv6();
@@ -40,7 +45,14 @@ const forms: [string, (server: Server) => Server][] = [
 ];
 for (const [name, listen] of forms) {
   test(`${name} listens on that address`, limit, async (t) => {
-    const server = await listening(listen(keep(t, net.createServer((socket) => socket.end('ok')))));
+    const server = await listening(
+      listen(
+        keep(
+          t,
+          net.createServer((socket) => socket.end('ok')),
+        ),
+      ),
+    );
     assert.deepEqual(server.address(), { address: '127.0.0.1', family: 'IPv4', port: portOf(server) });
     assert.equal((await collect(await dial(t, server))).toString(), 'ok');
   });
@@ -69,7 +81,10 @@ for (const [name, listen] of callbackForms) {
 }
 
 test('a host given by name is looked up before listening', limit, async (t) => {
-  const server = keep(t, net.createServer((socket) => socket.end('named')));
+  const server = keep(
+    t,
+    net.createServer((socket) => socket.end('named')),
+  );
   server.listen(0, 'localhost');
   assert.equal(server.address(), null);
   await once(server, 'listening');
@@ -116,7 +131,10 @@ test('listen(path) and listen(path, callback) take a path as text', limit, async
   await listening(keep(t, net.createServer()).listen(join(base, 'a')));
   await new Promise<void>((resolve) => void keep(t, net.createServer()).listen(join(base, 'b'), resolve));
   await new Promise<void>((resolve) => void keep(t, net.createServer()).listen(join(base, 'c'), 5, resolve));
-  assert.deepEqual(['a', 'b', 'c'].map((name) => statSync(join(base, name)).isSocket()), [true, true, true]);
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((name) => statSync(join(base, name)).isSocket()),
+    [true, true, true],
+  );
 });
 
 test('an abstract unix socket has no file', limit, async (t) => {
@@ -176,12 +194,15 @@ test('reusePort lets two servers share a port', limit, async (t) => {
 
 for (const port of [-1, 65536, 1.5, 'x', '-1', Number.NaN, Number.POSITIVE_INFINITY, '1.5', ' ']) {
   test(`the port ${JSON.stringify(port)} (${typeof port} ${port}) is refused`, limit, () => {
-    assert.throws(() => net.createServer().listen({ port: port as never }), (error: NodeJS.ErrnoException) => {
-      assert.equal(error.code, 'ERR_SOCKET_BAD_PORT');
-      assert.ok(error instanceof RangeError);
-      assert.match(error.message, /^options\.port should be >= 0 and < 65536\. Received /);
-      return true;
-    });
+    assert.throws(
+      () => net.createServer().listen({ port: port as never }),
+      (error: NodeJS.ErrnoException) => {
+        assert.equal(error.code, 'ERR_SOCKET_BAD_PORT');
+        assert.ok(error instanceof RangeError);
+        assert.match(error.message, /^options\.port should be >= 0 and < 65536\. Received /);
+        return true;
+      },
+    );
   });
 }
 

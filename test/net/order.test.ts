@@ -25,7 +25,10 @@ function assertUnbroken(log: string[], names: string[]): void {
   assert.equal(log.length, names.length * NOTES.length, log.join('\n'));
   const order = log.filter((entry) => entry.endsWith(' now')).map((entry) => entry.slice(0, -4));
   assert.deepEqual([...order].sort(), [...names].sort());
-  assert.deepEqual(log, order.flatMap((name) => NOTES.map((kind) => `${name} ${kind}`)));
+  assert.deepEqual(
+    log,
+    order.flatMap((name) => NOTES.map((kind) => `${name} ${kind}`)),
+  );
 }
 
 test("ticks and promises run between the 'data' events of two sockets", limit, async (t) => {
@@ -37,7 +40,7 @@ test("ticks and promises run between the 'data' events of two sockets", limit, a
   for (const _ of names) clients.push(await dial(t, server));
   await until(() => peers.length === names.length, 'all accepted');
   const log: string[] = [];
-  peers.forEach((peer, i) => peer.on('data', () => note(log, names[i] as string)));
+  for (const [i, peer] of peers.entries()) peer.on('data', () => note(log, names[i] as string));
   await turns(5);
   // One tick: the next poll of the loop finds all of them readable.
   for (const client of clients) client.write('x');
@@ -58,7 +61,7 @@ test("ticks and promises run between the 'close' events of two sockets", limit, 
   const server = await serve(t);
   const clients = await Promise.all([dial(t, server), dial(t, server), dial(t, server)]);
   const log: string[] = [];
-  clients.forEach((client, i) => client.on('close', () => note(log, `socket ${i}`)));
+  for (const [i, client] of clients.entries()) client.on('close', () => note(log, `socket ${i}`));
   for (const client of clients) client.destroy();
   await until(() => log.length === 3 * NOTES.length, 'all notes');
   assertUnbroken(log, ['socket 0', 'socket 1', 'socket 2']);
@@ -142,7 +145,8 @@ test('events come in their own turn, never inside write, end, connect or destroy
   let depth = 0;
   const guard = (): void => assert.equal(depth, 0, 'an event inside a call');
   const watch = (socket: Socket): Socket => {
-    for (const event of ['connect', 'ready', 'data', 'end', 'finish', 'close', 'error', 'drain', 'timeout']) socket.on(event, guard);
+    for (const event of ['connect', 'ready', 'data', 'end', 'finish', 'close', 'error', 'drain', 'timeout'])
+      socket.on(event, guard);
     return socket;
   };
   server.on('connection', (socket) => watch(socket));
@@ -187,7 +191,7 @@ test("an exception in a 'data' listener does not stop the other sockets", limit,
   const good = [await dial(t, to), await dial(t, to), await dial(t, to)];
   const bad = [await dial(t, to), await dial(t, to)];
   const answers = good.map(() => '');
-  good.forEach((socket, i) => socket.on('data', (chunk) => (answers[i] = `${answers[i]}${chunk}`)));
+  for (const [i, socket] of good.entries()) socket.on('data', (chunk) => (answers[i] = `${answers[i]}${chunk}`));
   // Together in one turn of the child, as far as can be: the one that throws stands between the others.
   (good[0] as Socket).write('one');
   (bad[0] as Socket).write('bad');

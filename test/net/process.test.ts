@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { promisify } from 'node:util';
 import test from 'node:test';
+import { promisify } from 'node:util';
 import { run } from '../support/child.ts';
 import { close, collect, dial, dialling, leakGuard, limit, once, pair, portOf, serve, until } from '../support/net.ts';
 
@@ -51,7 +51,11 @@ test('a listening server keeps its process alive until it is closed', limit, asy
 });
 
 test('a server that is unref does not keep its process alive', limit, async (t) => {
-  const child = run(t, `net.createServer().listen(0, '127.0.0.1', function () { say(String(this.address().port > 0)); this.unref(); });`, alone);
+  const child = run(
+    t,
+    `net.createServer().listen(0, '127.0.0.1', function () { say(String(this.address().port > 0)); this.unref(); });`,
+    alone,
+  );
   assert.deepEqual(await child.exit, clean('true\n'));
 });
 
@@ -97,7 +101,11 @@ test('a client that is unref does not keep its process alive', limit, async (t) 
 
 test('a client that is unref while connecting does not keep its process alive', limit, async (t) => {
   const server = await serve(t, (socket) => socket.on('error', () => {}));
-  const child = run(t, `net.connect(${portOf(server)}, '127.0.0.1').on('data', () => {}).unref(); process.on('exit', () => say('exit'));`, alone);
+  const child = run(
+    t,
+    `net.connect(${portOf(server)}, '127.0.0.1').on('data', () => {}).unref(); process.on('exit', () => say('exit'));`,
+    alone,
+  );
   assert.deepEqual(await child.exit, clean('exit\n'));
 });
 
@@ -128,7 +136,11 @@ test('an accepted socket that is unref does not keep its process alive', limit, 
 
 test('a paused connection keeps its process alive while bytes wait', limit, async (t) => {
   const server = await serve(t, (socket) => void socket.write('x'));
-  const child = run(t, `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { client.pause(); say('paused'); }); setImmediate(() => {});`, alone);
+  const child = run(
+    t,
+    `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { client.pause(); say('paused'); }); setImmediate(() => {});`,
+    alone,
+  );
   assert.equal(await child.line(), 'paused');
   server.close();
   assert.equal(child.process.exitCode, null);
@@ -137,7 +149,11 @@ test('a paused connection keeps its process alive while bytes wait', limit, asyn
 test('what was written before process.exit() in the same tick arrives', limit, async (t) => {
   const server = await serve(t);
   const accepted = once(server, 'connection');
-  run(t, `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { client.write('last words'); process.exit(0); });`, alone);
+  run(
+    t,
+    `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { client.write('last words'); process.exit(0); });`,
+    alone,
+  );
   const [socket] = (await accepted) as [Socket];
   socket.on('error', () => {});
   assert.equal((await collect(socket)).toString(), 'last words');
@@ -146,7 +162,11 @@ test('what was written before process.exit() in the same tick arrives', limit, a
 test("what was written in an 'exit' listener arrives", limit, async (t) => {
   const server = await serve(t);
   const accepted = once(server, 'connection');
-  run(t, `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { process.on('exit', () => client.write('at exit')); process.exit(0); });`, alone);
+  run(
+    t,
+    `const client = net.connect(${portOf(server)}, '127.0.0.1', () => { process.on('exit', () => client.write('at exit')); process.exit(0); });`,
+    alone,
+  );
   const [socket] = (await accepted) as [Socket];
   assert.equal((await collect(socket)).toString(), 'at exit');
 });
@@ -164,7 +184,11 @@ test('an answer written in a data listener before process.exit() arrives', limit
 });
 
 test('a process that is killed ends its connections', limit, async (t) => {
-  const child = run(t, `net.createServer((socket) => socket.write('x')).listen(0, '127.0.0.1', function () { say(String(this.address().port)); });`, alone);
+  const child = run(
+    t,
+    `net.createServer((socket) => socket.write('x')).listen(0, '127.0.0.1', function () { say(String(this.address().port)); });`,
+    alone,
+  );
   const client = await dial(t, { port: Number(await child.line()), host: '127.0.0.1' });
   const log: string[] = [];
   client.on('data', () => child.process.kill('SIGKILL'));
@@ -174,7 +198,10 @@ test('a process that is killed ends its connections', limit, async (t) => {
   assert.match(log[0] as string, /^(end|ECONNRESET)$/);
 });
 
-test('a process that is started while sockets are open inherits none of them', { ...limit, skip: process.platform !== 'linux' }, async (t) => {
+test('a process that is started while sockets are open inherits none of them', {
+  ...limit,
+  skip: process.platform !== 'linux',
+}, async (t) => {
   const { server } = await pair(t);
   await dial(t, server);
   const child = spawn('sh', ['-c', 'ls -l /proc/self/fd; read x'], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -187,11 +214,16 @@ test('a process that is started while sockets are open inherits none of them', {
   child.stdin.end('\n');
   await once(child, 'close');
   // Node gives a child its pipes as unix sockets: 0 and 1.
-  const inherited = listing.split('\n').filter((line) => /-> (socket|anon_inode):/.test(line) && !/ [012] -> /.test(line));
+  const inherited = listing
+    .split('\n')
+    .filter((line) => /-> (socket|anon_inode):/.test(line) && !/ [012] -> /.test(line));
   assert.deepEqual(inherited, []);
 });
 
-test('every descriptor of the process is closed by exec', { ...limit, skip: process.platform !== 'linux' }, async (t) => {
+test('every descriptor of the process is closed by exec', {
+  ...limit,
+  skip: process.platform !== 'linux',
+}, async (t) => {
   const { readFileSync } = await import('node:fs');
   const { client } = await pair(t);
   client.write('x');
@@ -200,7 +232,10 @@ test('every descriptor of the process is closed by exec', { ...limit, skip: proc
     if (Number(fd) < 3) continue;
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`);
-      const flags = Number.parseInt(/flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0', 8);
+      const flags = Number.parseInt(
+        /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '0',
+        8,
+      );
       const O_CLOEXEC = 0o2000000;
       if (!(flags & O_CLOEXEC) && /^(socket|anon_inode|memfd)/.test(target)) open.push(`${fd} ${target}`);
     } catch {
@@ -221,7 +256,11 @@ test('a full descriptor table stops accepting, and the server accepts again when
     { maxDescriptors: 64 },
   );
   const to = { port: Number(await child.line()), host: '127.0.0.1' };
-  const clients = Array.from({ length: 100 }, () => dialling(t, to).on('error', () => {}).resume());
+  const clients = Array.from({ length: 100 }, () =>
+    dialling(t, to)
+      .on('error', () => {})
+      .resume(),
+  );
   await Promise.all(clients.map((client) => (client.connecting ? once(client, 'connect').catch(() => []) : [])));
   child.say('errors');
   const errors = await child.line();
@@ -258,7 +297,10 @@ test('a forked child makes its own connections', limit, async (t) => {
     ),
   );
   const exits = await Promise.all(children.map((child) => child.exit));
-  assert.deepEqual(exits, [1, 2, 3].map((i) => clean(`child ${i}\n`)));
+  assert.deepEqual(
+    exits,
+    [1, 2, 3].map((i) => clean(`child ${i}\n`)),
+  );
   mine.end('parent');
   assert.equal((await collect(mine)).toString(), 'parent');
 });

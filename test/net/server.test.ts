@@ -2,7 +2,24 @@ import assert from 'node:assert/strict';
 import type { Server, Socket } from 'node:net';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dial, dialling, folder, keep, leakGuard, limit, once, pair, portOf, serve, trace, turns, until, where } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dial,
+  dialling,
+  folder,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  portOf,
+  serve,
+  trace,
+  turns,
+  until,
+  where,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -16,7 +33,13 @@ test('a server echoes what a client sends', limit, async (t) => {
 test('createServer and Server work with and without new, and keep their listener', limit, () => {
   const listener = (): void => {};
   const plain = net.Server as unknown as (options?: unknown, listener?: unknown) => Server;
-  for (const server of [net.createServer(listener), new net.Server(listener), plain(listener), net.createServer({}, listener), plain({}, listener)]) {
+  for (const server of [
+    net.createServer(listener),
+    new net.Server(listener),
+    plain(listener),
+    net.createServer({}, listener),
+    plain({}, listener),
+  ]) {
     assert.ok(server instanceof net.Server);
     assert.deepEqual(server.listeners('connection'), [listener]);
     assert.equal(server.listening, false);
@@ -24,7 +47,7 @@ test('createServer and Server work with and without new, and keep their listener
   }
 });
 
-test("the listener gets the accepted socket, whose server is the server", limit, async (t) => {
+test('the listener gets the accepted socket, whose server is the server', limit, async (t) => {
   const { peer, server } = await pair(t);
   assert.ok(peer instanceof net.Socket);
   assert.equal((peer as Socket & { server: Server }).server, server);
@@ -60,7 +83,10 @@ test("close ends with 'close' in a later tick when there are no connections", li
   const server = await serve(t);
   const log: string[] = [];
   server.on('close', () => log.push('event'));
-  assert.equal(server.close((error) => log.push(`callback:${error}`)), server);
+  assert.equal(
+    server.close((error) => log.push(`callback:${error}`)),
+    server,
+  );
   log.push('after close');
   await until(() => log.length === 3, 'both');
   assert.deepEqual(log, ['after close', 'event', 'callback:undefined']);
@@ -84,19 +110,23 @@ test("a closing server accepts nothing new but waits for its connections before 
   assert.equal(isClosed, true);
 });
 
-test("'close' of the server comes a tick after its last connection is destroyed, before 'close' of that one", limit, async (t) => {
-  const { client, peer, server } = await pair(t);
-  const log: string[] = [];
-  peer.on('close', () => log.push('peer'));
-  server.on('close', () => log.push('server'));
-  server.close();
-  client.on('close', () => log.push('client'));
-  peer.destroy();
-  process.nextTick(() => log.push('tick'));
-  client.resume();
-  await close(client);
-  assert.deepEqual(log, ['server', 'tick', 'peer', 'client']);
-});
+test(
+  "'close' of the server comes a tick after its last connection is destroyed, before 'close' of that one",
+  limit,
+  async (t) => {
+    const { client, peer, server } = await pair(t);
+    const log: string[] = [];
+    peer.on('close', () => log.push('peer'));
+    server.on('close', () => log.push('server'));
+    server.close();
+    client.on('close', () => log.push('client'));
+    peer.destroy();
+    process.nextTick(() => log.push('tick'));
+    client.resume();
+    await close(client);
+    assert.deepEqual(log, ['server', 'tick', 'peer', 'client']);
+  },
+);
 
 test('a server that does not run says so when it is closed', limit, async (t) => {
   const server = keep(t, net.createServer());
@@ -135,7 +165,10 @@ test('a closed server can listen again', limit, async (t) => {
 
 test('a server whose port was taken can listen on another one', limit, async (t) => {
   const taken = await serve(t);
-  const server = keep(t, net.createServer((socket) => socket.end('moved')));
+  const server = keep(
+    t,
+    net.createServer((socket) => socket.end('moved')),
+  );
   server.listen(portOf(taken), '127.0.0.1');
   const [error] = await once(server, 'error');
   assert.equal(error.code, 'EADDRINUSE');
@@ -168,7 +201,8 @@ test('close by name before the name was looked up leaves no server behind', limi
 
 test('getConnections counts, and answers in a later tick', limit, async (t) => {
   const { client, server } = await pair(t);
-  const count = (): Promise<number> => new Promise((resolve, reject) => void server.getConnections((error, n) => (error ? reject(error) : resolve(n))));
+  const count = (): Promise<number> =>
+    new Promise((resolve, reject) => void server.getConnections((error, n) => (error ? reject(error) : resolve(n))));
   let isSync = true;
   const answered = new Promise<void>((resolve) => {
     const result = server.getConnections((error, n) => {
@@ -199,7 +233,14 @@ test("beyond maxConnections, a connection is closed and 'drop' tells whose", lim
   const dropped = once(server, 'drop');
   const second = dialling(t, server);
   const [data] = await dropped;
-  assert.deepEqual(Object.keys(data).sort(), ['localAddress', 'localFamily', 'localPort', 'remoteAddress', 'remoteFamily', 'remotePort']);
+  assert.deepEqual(Object.keys(data).sort(), [
+    'localAddress',
+    'localFamily',
+    'localPort',
+    'remoteAddress',
+    'remoteFamily',
+    'remotePort',
+  ]);
   assert.equal(data.localPort, portOf(server));
   assert.equal(data.localAddress, '127.0.0.1');
   assert.equal(data.localFamily, 'IPv4');
@@ -248,7 +289,10 @@ test('highWaterMark of the server is that of its sockets', limit, async (t) => {
 test('the options of a server are checked', limit, () => {
   for (const options of [true, 1, 'x'])
     assert.throws(() => net.createServer(options as never), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
-  assert.throws(() => net.createServer({ highWaterMark: 'x' as never }), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' });
+  assert.throws(() => net.createServer({ highWaterMark: 'x' as never }), {
+    name: 'TypeError',
+    code: 'ERR_INVALID_ARG_TYPE',
+  });
 });
 
 test('an aborted signal closes the server', limit, async (t) => {
@@ -307,7 +351,7 @@ test('two hundred clients at the same time each get their own answer', limit, as
     return collect(client);
   });
   const answers = await Promise.all(clients);
-  answers.forEach((answer, i) => assert.equal(answer.toString(), `client ${i}`));
+  for (const [i, answer] of answers.entries()) assert.equal(answer.toString(), `client ${i}`);
 });
 
 test('a thousand connections one after the other leave nothing behind', { timeout: 20_000 }, async (t) => {

@@ -1,16 +1,36 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dial, dialling, folder, keep, leakGuard, limit, once, pair, REFUSED_PORT, serve, trace, turns, until } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dial,
+  dialling,
+  folder,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  REFUSED_PORT,
+  serve,
+  trace,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
 const EVENTS = ['data', 'end', 'finish', 'error', 'close'] as const;
 
-for (const [name, isUnix] of [['TCP', false], ['a unix socket', true]] as const) {
-  const listen = async (t: test.TestContext): Promise<object> => (isUnix ? { listen: { path: join(await folder(t), 's') } } : {});
+for (const [name, isUnix] of [
+  ['TCP', false],
+  ['a unix socket', true],
+] as const) {
+  const listen = async (t: test.TestContext): Promise<object> =>
+    isUnix ? { listen: { path: join(await folder(t), 's') } } : {};
 
   test(`the end of one side ends the other, over ${name}`, limit, async (t) => {
     const { client, peer } = await pair(t, await listen(t));
@@ -94,7 +114,10 @@ test('end() twice is one end; its second callback tells so', limit, async (t) =>
   client.end();
   client.end((error?: NodeJS.ErrnoException | null) => log.push(`second:${error?.code}`));
   await close(client);
-  assert.deepEqual(log.filter((entry) => entry !== 'second:undefined' && entry !== 'second:ERR_STREAM_ALREADY_FINISHED'), ['finish', 'close:false']);
+  assert.deepEqual(
+    log.filter((entry) => entry !== 'second:undefined' && entry !== 'second:ERR_STREAM_ALREADY_FINISHED'),
+    ['finish', 'close:false'],
+  );
 });
 
 test('end() returns the socket', limit, async (t) => {
@@ -176,7 +199,10 @@ for (const [name, when] of stages) {
     await turns(10);
     assert.deepEqual(log, ['close:false']);
     // 'ready' is emitted in the same breath as 'connect'; 'end' may follow what was read before.
-    assert.deepEqual(after.filter((entry) => entry !== 'ready'), []);
+    assert.deepEqual(
+      after.filter((entry) => entry !== 'ready'),
+      [],
+    );
   });
 }
 
@@ -208,7 +234,10 @@ test('callbacks of writes that were not done are called when the socket is destr
   await until(() => results.length === 3, 'three callbacks');
   assert.deepEqual(order, [0, 1, 2]);
   // Node 22 and later: 'write ECANCELED' for all. Node 20: null for the one in flight, then ERR_STREAM_DESTROYED.
-  assert.ok(results.slice(1).every((code) => code === 'ECANCELED' || code === 'ERR_STREAM_DESTROYED'), results.join());
+  assert.ok(
+    results.slice(1).every((code) => code === 'ECANCELED' || code === 'ERR_STREAM_DESTROYED'),
+    results.join(),
+  );
 });
 
 test('callbacks of writes before the connection get an error when it is destroyed', limit, async (t) => {
@@ -296,7 +325,9 @@ test('a socket that is closed with unread bytes resets its peer', limit, async (
 
 test('Symbol.asyncDispose closes a socket', limit, async (t) => {
   const { client } = await pair(t);
-  const dispose = (client as unknown as Record<symbol, () => Promise<void>>)[Symbol.asyncDispose] as () => Promise<void>;
+  const dispose = (client as unknown as Record<symbol, () => Promise<void>>)[
+    Symbol.asyncDispose
+  ] as () => Promise<void>;
   client.on('error', () => {});
   await dispose.call(client).catch(() => {});
   assert.equal(client.destroyed, true);

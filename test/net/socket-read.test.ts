@@ -1,6 +1,20 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { close, collect, dial, leakGuard, limit, once, pair, serve, settled, take, trace, turns, until } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dial,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  serve,
+  settled,
+  take,
+  trace,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -34,14 +48,19 @@ test('changing a received buffer changes no other one', limit, async (t) => {
 
 test('a kept buffer survives a hundred connections after it', limit, async (t) => {
   const kept: Buffer[] = [];
-  const server = await serve(t, (socket) => socket.on('data', (chunk: Buffer) => kept.push(chunk)).on('end', () => socket.end()));
+  const server = await serve(t, (socket) =>
+    socket.on('data', (chunk: Buffer) => kept.push(chunk)).on('end', () => socket.end()),
+  );
   for (let i = 0; i < 100; i++) {
     const client = await dial(t, server);
     client.end(`message ${i};`.repeat(100));
     client.resume();
     await close(client);
   }
-  assert.equal(Buffer.concat(kept).toString(), Array.from({ length: 100 }, (_, i) => `message ${i};`.repeat(100)).join(''));
+  assert.equal(
+    Buffer.concat(kept).toString(),
+    Array.from({ length: 100 }, (_, i) => `message ${i};`.repeat(100)).join(''),
+  );
 });
 
 for (const size of [1, 2, 3]) {
@@ -78,7 +97,11 @@ test('a character that is never completed becomes U+FFFD at the end', limit, asy
   assert.equal(got, 'a\ufffd');
 });
 
-for (const [encoding, text] of [['hex', '00ff'], ['base64', 'AP8='], ['latin1', '\u0000ÿ']] as const) {
+for (const [encoding, text] of [
+  ['hex', '00ff'],
+  ['base64', 'AP8='],
+  ['latin1', '\u0000ÿ'],
+] as const) {
   test(`setEncoding('${encoding}') gives text in it`, limit, async (t) => {
     const { client, peer } = await pair(t);
     client.setEncoding(encoding);
@@ -108,7 +131,7 @@ test('pause() stops data, resume() lets it come, and nothing is lost', limit, as
   assert.equal(got, 'one two three');
 });
 
-test("pause() in the data listener stops after that piece", limit, async (t) => {
+test('pause() in the data listener stops after that piece', limit, async (t) => {
   const { client, peer } = await pair(t);
   const bytes = Buffer.alloc(3 * MB, 0x62);
   let pieces = 0;

@@ -2,7 +2,20 @@ import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import test from 'node:test';
 import net from 'millrace';
-import { close, dial, dialling, keep, leakGuard, limit, once, pair, serve, trace, turns, until } from '../support/net.ts';
+import {
+  close,
+  dial,
+  dialling,
+  keep,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  serve,
+  trace,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -134,9 +147,12 @@ test('a paused socket times out although bytes wait', limit, async (t) => {
 
 test('setTimeout checks its arguments', limit, (t) => {
   const socket = keep(t, new net.Socket());
-  for (const value of ['x', {}, null, undefined, true]) assert.throws(() => socket.setTimeout(value as never), { code: 'ERR_INVALID_ARG_TYPE' });
-  for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY]) assert.throws(() => socket.setTimeout(value), { code: 'ERR_OUT_OF_RANGE' });
-  for (const value of ['x', {}, 5, true]) assert.throws(() => socket.setTimeout(5, value as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  for (const value of ['x', {}, null, undefined, true])
+    assert.throws(() => socket.setTimeout(value as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+    assert.throws(() => socket.setTimeout(value), { code: 'ERR_OUT_OF_RANGE' });
+  for (const value of ['x', {}, 5, true])
+    assert.throws(() => socket.setTimeout(5, value as never), { code: 'ERR_INVALID_ARG_TYPE' });
   socket.setTimeout(0);
 });
 

@@ -5,7 +5,21 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import test from 'node:test';
 import net from 'millrace';
-import { close, collect, dialling, folder, leakGuard, limit, once, pair, serve, settled, take, turns, until } from '../support/net.ts';
+import {
+  close,
+  collect,
+  dialling,
+  folder,
+  leakGuard,
+  limit,
+  once,
+  pair,
+  serve,
+  settled,
+  take,
+  turns,
+  until,
+} from '../support/net.ts';
 
 await leakGuard();
 
@@ -75,11 +89,16 @@ test('callbacks of write come in order, after their tick, before the callback of
   client.end('d', () => log.push('end'));
   log.push('sync');
   await once(client, 'close');
-  assert.deepEqual(log.filter((entry) => entry !== 'finish'), ['sync', 'a:null', 'b:null', 'c', 'end'].map((entry) => entry.replace('null', log.includes('a:null') ? 'null' : 'undefined')));
+  assert.deepEqual(
+    log.filter((entry) => entry !== 'finish'),
+    ['sync', 'a:null', 'b:null', 'c', 'end'].map((entry) =>
+      entry.replace('null', log.includes('a:null') ? 'null' : 'undefined'),
+    ),
+  );
   assert.ok(log.indexOf('finish') > log.indexOf('c'));
 });
 
-test("an empty write calls back and sends nothing", limit, async (t) => {
+test('an empty write calls back and sends nothing', limit, async (t) => {
   const { client, peer } = await pair(t);
   await new Promise<void>((resolve) => void client.write('', () => resolve()));
   await new Promise<void>((resolve) => void client.write(Buffer.alloc(0), () => resolve()));
@@ -225,7 +244,10 @@ test('bytesWritten includes what is queued, and stays after close', limit, async
   assert.equal(peer.bytesRead, 9);
 });
 
-for (const [name, isUnix] of [['TCP', false], ['a unix socket', true]] as const) {
+for (const [name, isUnix] of [
+  ['TCP', false],
+  ['a unix socket', true],
+] as const) {
   test(`eight megabytes go both ways over ${name}, in odd pieces`, limit, async (t) => {
     const { client, peer } = await pair(t, {
       // Without allowHalfOpen, the side that gets the end first ends too, and never sees 'drain' again.
@@ -244,7 +266,12 @@ for (const [name, isUnix] of [['TCP', false], ['a unix socket', true]] as const)
       }
       socket.end();
     };
-    const [atPeer, atClient] = await Promise.all([collect(peer), collect(client), send(client, there), send(peer, back)]);
+    const [atPeer, atClient] = await Promise.all([
+      collect(peer),
+      collect(client),
+      send(client, there),
+      send(peer, back),
+    ]);
     assert.equal(digest(atPeer), digest(there));
     assert.equal(digest(atClient), digest(back));
   });
@@ -270,7 +297,10 @@ test('a large write before small ones keeps its place', limit, async (t) => {
   client.write(bytes.subarray(0, 100_000), () => order.push('more'));
   client.end('!');
   const all = await collect(peer);
-  assert.equal(digest(all), digest(Buffer.concat([Buffer.from('<'), bytes, Buffer.from('>'), bytes.subarray(0, 100_000), Buffer.from('!')])));
+  assert.equal(
+    digest(all),
+    digest(Buffer.concat([Buffer.from('<'), bytes, Buffer.from('>'), bytes.subarray(0, 100_000), Buffer.from('!')])),
+  );
   assert.deepEqual(order, ['<', 'bytes', '>', 'more']);
 });
 
@@ -301,7 +331,8 @@ test('a buffer may be changed once its callback came', limit, async (t) => {
   client.end();
   const all = await received;
   assert.equal(all.length, 1_000_000);
-  for (const [i, letter] of [...'abcde'].entries()) assert.ok(all.subarray(i * 200_000, (i + 1) * 200_000).every((byte) => byte === letter.charCodeAt(0)));
+  for (const [i, letter] of [...'abcde'].entries())
+    assert.ok(all.subarray(i * 200_000, (i + 1) * 200_000).every((byte) => byte === letter.charCodeAt(0)));
 });
 
 test('a small buffer may be changed once its callback came', limit, async (t) => {
@@ -317,7 +348,9 @@ test('a small buffer may be changed once its callback came', limit, async (t) =>
 });
 
 test('answers written in the data listener arrive in order', limit, async (t) => {
-  const server = await serve(t, (socket) => socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end()));
+  const server = await serve(t, (socket) =>
+    socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end()),
+  );
   const client = dialling(t, server);
   const received = collect(client);
   const bytes = pattern(2 * MB);
@@ -340,7 +373,7 @@ test('pipeline ends when the socket ends', limit, async (t) => {
   const { client, peer } = await pair(t);
   const bytes = pattern(1 * MB);
   const chunks: Buffer[] = [];
-  const sink = new Writable({ write: (chunk, _encoding, done) => (chunks.push(chunk), done()) });
+  const sink = new Writable({ write: (chunk, _encoding, done) => done(void chunks.push(chunk)) });
   await Promise.all([pipeline(Readable.from([bytes]), client), pipeline(peer, sink)]);
   assert.equal(digest(Buffer.concat(chunks)), digest(bytes));
 });

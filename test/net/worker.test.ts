@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { Worker } from 'node:worker_threads';
 import test from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { close, collect, dial, leakGuard, limit, once, serve, until } from '../support/net.ts';
 
 /** A worker that runs a module with `net`, `parentPort` and `workerData`. */
@@ -107,7 +107,10 @@ test('a worker that is terminated while it reads leaves the main thread working'
     more();
   });
   const { port } = server.address() as { port: number };
-  const worker = work(t, `const client = net.connect(${port}, '127.0.0.1'); client.once('data', () => parentPort.postMessage('reads')); client.resume();`);
+  const worker = work(
+    t,
+    `const client = net.connect(${port}, '127.0.0.1'); client.once('data', () => parentPort.postMessage('reads')); client.resume();`,
+  );
   const accepted = once(server, 'connection');
   await once(worker, 'message');
   const [socket] = await accepted;
@@ -120,7 +123,10 @@ test('a worker that is terminated while it reads leaves the main thread working'
 
 test('workers come and go', limit, async (t) => {
   for (let i = 0; i < 10; i++) {
-    const worker = work(t, `const server = net.createServer().listen(0, '127.0.0.1', () => parentPort.postMessage('up'));`);
+    const worker = work(
+      t,
+      `const server = net.createServer().listen(0, '127.0.0.1', () => parentPort.postMessage('up'));`,
+    );
     await once(worker, 'message');
     await worker.terminate();
   }

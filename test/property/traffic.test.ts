@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import fc from 'fast-check';
-import { close, folder, leakGuard, pair, type PairOptions, type Stage, turns, until } from '../support/net.ts';
+import { close, folder, leakGuard, type PairOptions, pair, type Stage, turns, until } from '../support/net.ts';
 
 await leakGuard();
 
@@ -26,7 +26,13 @@ const size = fc.oneof(
 
 const calm: fc.Arbitrary<Action> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ does: fc.constantFrom('write' as const, 'writeText' as const), size }) },
-  { weight: 2, arbitrary: fc.record({ does: fc.constant('corked' as const), sizes: fc.array(size, { minLength: 1, maxLength: 6 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      does: fc.constant('corked' as const),
+      sizes: fc.array(size, { minLength: 1, maxLength: 6 }),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ does: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 2, arbitrary: fc.record({ does: fc.constantFrom('pause' as const, 'resume' as const) }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant('end' as const) }) },
@@ -60,7 +66,8 @@ class End {
     this.socket = socket;
     this.seed = seed;
     socket.on('data', (chunk: Buffer) => {
-      for (let i = 0; i < chunk.length && this.wrongAt < 0; i++) if (chunk[i] !== byteAt(this.received + i, seedOfOther)) this.wrongAt = this.received + i;
+      for (let i = 0; i < chunk.length && this.wrongAt < 0; i++)
+        if (chunk[i] !== byteAt(this.received + i, seedOfOther)) this.wrongAt = this.received + i;
       this.received += chunk.length;
       if (this.events.at(-1) !== 'data') this.events.push('data');
     });
@@ -81,7 +88,9 @@ class End {
     const callback = (): void => {
       if (this.called++ !== number) this.events.push(`callback ${number} out of order`);
     };
-    const goesOn = asText ? this.socket.write(bytes.toString('latin1'), 'latin1', callback) : this.socket.write(bytes, callback);
+    const goesOn = asText
+      ? this.socket.write(bytes.toString('latin1'), 'latin1', callback)
+      : this.socket.write(bytes, callback);
     if (!goesOn) this.needsDrain = true;
   }
 
@@ -94,7 +103,7 @@ class End {
         return this.write(action.size, true);
       case 'corked':
         socket.cork();
-        action.sizes.forEach((length, i) => this.write(length, i % 2 === 0));
+        for (const [i, length] of action.sizes.entries()) this.write(length, i % 2 === 0);
         return socket.uncork();
       case 'turns':
         return turns(action.count);
@@ -108,7 +117,11 @@ class End {
         return void socket.destroy();
       case 'reset':
         // Not between end() and its FIN: node:net then emits EINVAL of 'reset', never closes, and keeps the descriptor.
-        return void (socket.destroyed || (socket.writableEnded && !socket.writableFinished) || socket.resetAndDestroy());
+        return void (
+          socket.destroyed ||
+          (socket.writableEnded && !socket.writableFinished) ||
+          socket.resetAndDestroy()
+        );
     }
   }
 }
@@ -145,7 +158,8 @@ async function play(options: PairOptions, script: [Side, Action][]): Promise<{ c
       socket.resume();
     }
     await Promise.all([close(client.socket), close(peer.socket)]);
-    for (const end of [client, peer]) await until(() => end.called === end.writes, `the callbacks of ${end.name}`, 1000).catch(() => {});
+    for (const end of [client, peer])
+      await until(() => end.called === end.writes, `the callbacks of ${end.name}`, 1000).catch(() => {});
     const isCalm = script.every(([, action]) => action.does !== 'destroy' && action.does !== 'reset');
     for (const end of [client, peer]) assertLegal(end, isCalm && options.server?.allowHalfOpen === true);
     return { client, peer };
@@ -155,17 +169,28 @@ async function play(options: PairOptions, script: [Side, Action][]): Promise<{ c
 }
 
 const halfOpen: PairOptions = { server: { allowHalfOpen: true }, client: { allowHalfOpen: true } };
-const runs = (numRuns: number): fc.Parameters<unknown> => ({ numRuns, timeout: 6_000, endOnFailure: true, includeErrorInReport: true });
+const runs = (numRuns: number): fc.Parameters<unknown> => ({
+  numRuns,
+  timeout: 6_000,
+  endOnFailure: true,
+  includeErrorInReport: true,
+});
 
 test('whatever two half-open ends write, pause and end, all bytes arrive', { timeout: 20_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(steps(calm), async (script) => {
       const { client, peer } = await play(halfOpen, script);
-      for (const [from, to] of [[client, peer], [peer, client]] as const) {
+      for (const [from, to] of [
+        [client, peer],
+        [peer, client],
+      ] as const) {
         assert.equal(to.received, from.sent);
         assert.equal(from.socket.bytesWritten, from.sent);
         assert.equal(to.socket.bytesRead, from.sent);
-        assert.ok(to.events.includes('end') && to.events.includes('finish') && !to.events.includes('error'), to.events.join(' '));
+        assert.ok(
+          to.events.includes('end') && to.events.includes('finish') && !to.events.includes('error'),
+          to.events.join(' '),
+        );
       }
     }),
     runs(250),
@@ -184,10 +209,18 @@ test('the same over a unix socket', { timeout: 20_000 }, async (t) => {
   );
 });
 
-test('whatever one end writes before its end, all of it arrives at one that is not half-open', { timeout: 20_000 }, async () => {
+test('whatever one end writes before its end, all of it arrives at one that is not half-open', {
+  timeout: 20_000,
+}, async () => {
   await fc.assert(
     fc.asyncProperty(steps(calm), async (script) => {
-      const { client, peer } = await play({}, script.filter(([side, action]) => side === 'client' || action.does === 'pause' || action.does === 'resume' || action.does === 'turns'));
+      const { client, peer } = await play(
+        {},
+        script.filter(
+          ([side, action]) =>
+            side === 'client' || action.does === 'pause' || action.does === 'resume' || action.does === 'turns',
+        ),
+      );
       assert.equal(peer.received, client.sent);
     }),
     runs(120),
@@ -202,5 +235,23 @@ test('whoever destroys or resets, what arrives is the beginning of what was sent
       assert.ok(client.received <= peer.sent);
     }),
     runs(250),
+  );
+});
+
+test('connections that live at the same time do not mix', { timeout: 20_000 }, async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(steps(violent), fc.boolean()), { minLength: 2, maxLength: 12 }),
+      async (stories) => {
+        await Promise.all(
+          stories.map(async ([script, isHalfOpen]) => {
+            const { client, peer } = await play(isHalfOpen ? halfOpen : {}, script);
+            assert.ok(peer.received <= client.sent);
+            assert.ok(client.received <= peer.sent);
+          }),
+        );
+      },
+    ),
+    runs(100),
   );
 });

@@ -45,11 +45,17 @@ const heard = (fn) => process.stdin.setEncoding('utf8').on('data', (text) => fn(
  */
 export function run(t: Stage, source: string, { maxDescriptors, ...options }: ChildOptions = {}): Child {
   const node = [process.execPath, '--no-warnings', '--input-type=module', '-e', prelude + source];
-  const command = maxDescriptors === undefined ? node : ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...node];
+  const command =
+    maxDescriptors === undefined ? node : ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...node];
   const env = { ...process.env };
   // The runner's: with it, the child would believe that it is a test file.
   delete env['NODE_TEST_CONTEXT'];
-  const child = spawn(command[0] as string, command.slice(1), { cwd: root, env, stdio: ['pipe', 'pipe', 'pipe'], ...options });
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd: root,
+    env,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    ...options,
+  });
   t.after(() => {
     child.kill('SIGKILL');
   });
@@ -63,16 +69,24 @@ export function run(t: Stage, source: string, { maxDescriptors, ...options }: Ch
   const exit = once(child, 'close', 9_000).then(([code, signal]) => ({ code, signal, stdout, stderr }) as Exit);
   exit.catch(() => {});
 
+  // Whoever waits for a line is woken by more output and by the end.
+  let wake = (): void => {};
+  child.stdout?.on('data', () => wake());
+  child.once('close', () => wake());
   const line = async (): Promise<string> => {
-    while (!stdout.includes('\n', read)) {
-      const more = child.stdout ? once(child.stdout, 'data') : Promise.reject(new Error('no standard output'));
-      await within(Promise.race([more, exit]), 'a line of the child');
-      if ((child.exitCode !== null || child.signalCode !== null) && !stdout.includes('\n', read)) {
-        const { code, signal } = await exit;
-        if (!stdout.includes('\n', read)) throw new Error(`the child ended (${signal ?? code}) without a line: ${stderr}`);
-      }
-    }
+    const more = new Promise<void>((resolve) => {
+      wake = () => {
+        const ended = child.exitCode !== null || child.signalCode !== null;
+        if (stdout.includes('\n', read) || ended) resolve();
+      };
+      wake();
+    });
+    await within(more, 'a line of the child');
     const end = stdout.indexOf('\n', read);
+    if (end < 0) {
+      const { code, signal } = await exit;
+      throw new Error(`the child ended (${signal ?? code}) without a line: ${stderr}`);
+    }
     const text = stdout.slice(read, end);
     read = end + 1;
     return text;

@@ -7,7 +7,15 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import type { AddressInfo, ListenOptions, NetConnectOpts, Server, ServerOpts, Socket, SocketConstructorOpts } from 'node:net';
+import type {
+  AddressInfo,
+  ListenOptions,
+  NetConnectOpts,
+  Server,
+  ServerOpts,
+  Socket,
+  SocketConstructorOpts,
+} from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -115,7 +123,11 @@ export interface ServeOptions {
 }
 
 /** A listening server that is closed after the test, with all its sockets. */
-export async function serve(t: Stage, onConnection?: (socket: Socket) => void, options: ServeOptions = {}): Promise<Server> {
+export async function serve(
+  t: Stage,
+  onConnection?: (socket: Socket) => void,
+  options: ServeOptions = {},
+): Promise<Server> {
   const server = keep(t, (options.net ?? net).createServer(options.server ?? {}));
   if (onConnection) server.on('connection', onConnection);
   server.listen(options.listen ?? { port: 0, host: '127.0.0.1' });
@@ -158,7 +170,10 @@ export interface PairOptions extends ServeOptions {
 }
 
 /** Both ends of one connection: `client` dialled, `peer` was accepted by `server`. */
-export async function pair(t: Stage, options: PairOptions = {}): Promise<{ client: Socket; peer: Socket; server: Server }> {
+export async function pair(
+  t: Stage,
+  options: PairOptions = {},
+): Promise<{ client: Socket; peer: Socket; server: Server }> {
   const server = await serve(t, undefined, options);
   const accepted = once(server, 'connection');
   const client = await dial(t, server, { ...options.client, net: options.net ?? net });
@@ -301,7 +316,14 @@ export function take(socket: Socket, count: number): Promise<Buffer> {
 export function trace(emitter: Emitter, events: readonly string[], log: string[] = [], name = ''): string[] {
   for (const event of events) {
     emitter.on(event, (...args: any[]) => {
-      const detail = event === 'data' ? `:${String(args[0])}` : event === 'close' && typeof args[0] === 'boolean' ? `:${args[0]}` : event === 'error' ? `:${args[0].code}` : '';
+      const detail =
+        event === 'data'
+          ? `:${String(args[0])}`
+          : event === 'close' && typeof args[0] === 'boolean'
+            ? `:${args[0]}`
+            : event === 'error'
+              ? `:${args[0].code}`
+              : '';
       log.push(`${name}${event}${detail}`);
     });
   }
@@ -365,16 +387,27 @@ export async function leakGuard(warm?: () => Promise<void>): Promise<void> {
   const resources = netResources();
 
   after(async () => {
+    // What keeps the process alive after the last test would keep the whole run waiting: this timer does not, it only ends it.
+    setTimeout(() => {
+      console.error('something keeps this test file alive');
+      process.exit(1);
+    }, 4_000).unref();
     let state: EngineState | undefined;
     let left: string[] = [];
     const clean = async (): Promise<boolean> => {
       left = isLinux ? descriptors() : [];
       state = await engineState();
-      return left.length <= opened.length && netResources() === resources && Object.values(state ?? {}).every((n) => n === 0);
+      return (
+        left.length <= opened.length && netResources() === resources && Object.values(state ?? {}).every((n) => n === 0)
+      );
     };
     const end = performance.now() + 2_000;
     while (!(await clean()) && performance.now() < end) await turn();
-    assert.equal(left.length, opened.length, `descriptors left behind: ${left.filter((name) => !opened.includes(name)).join(', ')}`);
+    assert.equal(
+      left.length,
+      opened.length,
+      `descriptors left behind: ${left.filter((name) => !opened.includes(name)).join(', ')}`,
+    );
     assert.equal(netResources(), resources, 'active handles are those of the beginning');
     for (const [name, count] of Object.entries(state ?? {})) assert.equal(count, 0, `engine: ${name} is zero`);
   });

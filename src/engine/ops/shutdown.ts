@@ -2,17 +2,16 @@
  * shutdown(2) of the sending side: the peer reads the end of the stream. It follows the last send's completion, so
  * nothing is overtaken.
  *
- * A no-op goes through the ring, and the call is made when that completes: io_uring would have the operation done by a
- * worker thread of the kernel (it is always forced to be asynchronous), while the call itself never blocks. So the owner
- * knows before any completion that the FIN causes at the other end, should that be in this process, too.
+ * It is not submitted: io_uring has this operation done by a worker thread of the kernel (it is always forced to be
+ * asynchronous), while the call itself never blocks. The turn makes the call and completes it like any other operation,
+ * when the ticks of the present owner have run.
  */
-import { OP, SHUT_WR, USER_OP, USER_OP_SHIFT } from '../abi.ts';
+import { SHUT_WR, USER_OP } from '../abi.ts';
 import type { Connection } from '../connection.ts';
 
 export function submitShutdown(connection: Connection): void {
-  const userLow = connection.slot | (USER_OP.SHUTDOWN << USER_OP_SHIFT);
-  connection.turn.ring.push(OP.NOP, -1, 0, 0, 0, 0, userLow, connection.generation, 0);
   connection.begin();
+  connection.turn.completeLater(connection, USER_OP.SHUTDOWN);
 }
 
 export function completeShutdown(connection: Connection): void {
