@@ -8,8 +8,8 @@ import nodeNet from 'node:net';
 import { choice, type EngineName } from './engine/engine.ts';
 import { ownNet } from './net/net.ts';
 
-export type { EngineName };
 export type * from 'node:net';
+export type { EngineName };
 
 export type BlockList = nodeNet.BlockList;
 export type Server = nodeNet.Server;

@@ -6,7 +6,7 @@
  * machine of a connection; the files in ops/ say what each operation's entries look like.
  */
 import type { AsyncResource } from 'node:async_hooks';
-import { AF, SOCK, USER_OP } from './abi.ts';
+import { type AF, SOCK, USER_OP } from './abi.ts';
 import type { ReceiveBuffers } from './buffers.ts';
 import { submitCancel } from './ops/cancel.ts';
 import { submitClose } from './ops/close.ts';

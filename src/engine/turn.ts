@@ -10,7 +10,7 @@
  *   Node's loop blocks <── prepare hook: the same flush for what timers, promises and others queued
  * ```
  */
-import { CONTROL, CQE, CQE_F, CQE_WORDS, USER_OP, USER_OP_SHIFT, USER_SLOT_MASK, CQE_BUFFER_SHIFT } from './abi.ts';
+import { CONTROL, CQE, CQE_BUFFER_SHIFT, CQE_F, CQE_WORDS, USER_OP, USER_OP_SHIFT, USER_SLOT_MASK } from './abi.ts';
 import { SendArena } from './arena.ts';
 import { ReceiveBuffers } from './buffers.ts';
 import type { Native } from './native.ts';

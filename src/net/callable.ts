@@ -10,8 +10,12 @@ export interface Callable<T extends object, A extends unknown[]> {
   prototype: T;
 }
 
+/** A function that is also a constructor; what it takes and gives is said elsewhere. */
+// biome-ignore lint/suspicious/noExplicitAny: TypeScript has no other name for it
+type AnyConstructor = ((...args: any[]) => unknown) & { prototype: unknown };
+
 /** What the function does: `self` and `target` are its `this` and `new.target`. */
-export type Construct<A extends unknown[]> = (self: unknown, target: Function | undefined, args: A) => unknown;
+export type Construct<A extends unknown[]> = (self: unknown, target: AnyConstructor | undefined, args: A) => unknown;
 
 /**
  * @param Class what `new` makes
@@ -21,7 +25,7 @@ export type Construct<A extends unknown[]> = (self: unknown, target: Function | 
 export function callable<T extends object, A extends unknown[]>(
   Class: { new (...args: A): T; prototype: T },
   setUp: (target: T, ...args: A) => void,
-  define: (construct: Construct<A>) => Function,
+  define: (construct: Construct<A>) => AnyConstructor,
 ): Callable<T, A> {
   const Callable = define((self, target, args) => {
     // The common case first: no subclass.

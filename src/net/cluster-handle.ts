@@ -11,7 +11,7 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { Handle } from './handle.ts';
-import { ServerHandle, type Place, type ServerClass } from './server.ts';
+import { type Place, type ServerClass, ServerHandle } from './server.ts';
 
 const turn = choice.turn as Turn;
 

@@ -50,7 +50,9 @@ export class Handle extends Connection {
     socket._unrefTimer();
     const onRead = socket[kOnRead];
     const wantsMore =
-      onRead === null ? deliver(socket, copyOut(buffers, start, length)) : onRead.take(socket, buffers.memory, start, length);
+      onRead === null
+        ? deliver(socket, copyOut(buffers, start, length))
+        : onRead.take(socket, buffers.memory, start, length);
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 
@@ -104,7 +106,7 @@ export class Handle extends Connection {
   /** The end of a turn: all writes of a tick go out together. @hot */
   override flush(): void {
     const { socket } = this;
-    if (socket !== null && socket[kTurnCork]) {
+    if (socket?.[kTurnCork]) {
       socket[kTurnCork] = false;
       socket.uncork();
     }

@@ -10,7 +10,7 @@ import { kOnEnd } from './symbols.ts';
 
 export interface OnReadOptions {
   buffer: Uint8Array | (() => Uint8Array);
-  callback(this: SocketClass, bytesWritten: number, buffer: Uint8Array): boolean | void;
+  callback(this: SocketClass, bytesWritten: number, buffer: Uint8Array): unknown;
 }
 
 export class OnRead {

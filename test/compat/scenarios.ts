@@ -5,9 +5,11 @@
  * is the kernel's, not ours. Where the order between two of them is promised, the story logs both as one actor.
  * A story is deterministic with node:net, takes a few milliseconds, and can run beside others.
  */
+
 import type { LookupFunction, NetConnectOpts, Server, ServerOpts, Socket, SocketConstructorOpts } from 'node:net';
 import nodeNet from 'node:net';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import {
   close,
   pair as connectPair,
@@ -886,7 +888,7 @@ scenario('writes of odd things', async (net, log, t) => {
 scenario('setTimeout of odd things', async (net, log, t) => {
   const client = keep(t, new net.Socket());
   for (const value of ['1', -1, Number.NaN, Number.POSITIVE_INFINITY, null, undefined, {}, 0, 1.5])
-    attempt(log, 'client', `setTimeout ${String(value)}`, () => client.setTimeout(value as never));
+    attempt(log, 'client', `setTimeout ${inspect(value)}`, () => client.setTimeout(value as never));
   attempt(log, 'client', 'setTimeout with a callback of text', () => client.setTimeout(1, 'x' as never));
   client.setTimeout(0);
 });

@@ -11,7 +11,7 @@ await leakGuard();
 function note(log: string[], name: string): void {
   log.push(`${name} now`);
   process.nextTick(() => log.push(`${name} tick`));
-  Promise.resolve().then(() => {
+  void Promise.resolve().then(() => {
     log.push(`${name} promise`);
     process.nextTick(() => log.push(`${name} tick of promise`));
   });

@@ -332,13 +332,8 @@ export function trace(emitter: Emitter, events: readonly string[], log: string[]
 
 // ---------------------------------------------------------------------------------------------------------- what is left
 
-/** What `inspect()` of the engine counts. */
-interface EngineState {
-  connections?: number;
-  listeners?: number;
-  lentBuffers?: number;
-  arenaInUse?: number;
-}
+/** What `inspect()` of the engine counts: endpoints, lent buffers, arena slots. All are zero when everything is closed. */
+type EngineState = Record<string, number>;
 
 /** The engine's own books, if there is an engine. */
 export async function engineState(): Promise<EngineState | undefined> {
