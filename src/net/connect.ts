@@ -83,7 +83,7 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   validateInt32(timeoutMs, 'options.autoSelectFamilyAttemptTimeout', 1);
   timeoutMs = Math.max(timeoutMs, LEAST_ATTEMPT_TIMEOUT_MS);
 
-  if (typeof host !== 'string') throw invalidArgType('hostname', 'of type string', host);
+  if (typeof host !== 'string') throw invalidArgType('options.host', 'of type string', host);
   const family = isIP(host) as 0 | 4 | 6;
   if (family !== 0) {
     process.nextTick(() => {

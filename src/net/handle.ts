@@ -13,7 +13,7 @@ import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
 import type { SocketClass } from './socket.ts';
-import { setKeepAlive, setNoDelay, setReset } from './socket-options.ts';
+import { getTypeOfService, setKeepAlive, setNoDelay, setReset, setTypeOfService } from './socket-options.ts';
 import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
 
 /** Who waits for a connection: src/net/connect.ts. */
@@ -152,6 +152,18 @@ export class Handle extends Connection {
 
   setKeepAlive(on: boolean, delaySeconds: number): number {
     return this.isUnix ? 0 : setKeepAlive(this.turn.ring.native, this.fd, on, delaySeconds);
+  }
+
+  setTypeOfService(tos: number): number {
+    return this.isUnix ? 0 : setTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6(), tos);
+  }
+
+  getTypeOfService(): number {
+    return this.isUnix ? 0 : getTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6());
+  }
+
+  #isIpv6(): boolean {
+    return familyOf(this.turn, this.fd) === AF.INET6;
   }
 
   get reading(): boolean {

@@ -229,7 +229,7 @@ export class ServerClass extends EventEmitter {
       return;
     }
     if (this.blockList !== undefined && this._isBlocked(handle)) {
-      this._drop(handle);
+      handle.close();
       return;
     }
     const socket = new SocketClass({

@@ -11,7 +11,10 @@ const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
+const IPPROTO_IP = 0;
+const IP_TOS = 1;
 const IPPROTO_IPV6 = 41;
+const IPV6_TCLASS = 67;
 const IPV6_V6ONLY = 26;
 
 const value = new Int32Array(2);
@@ -37,6 +40,17 @@ export function setKeepAlive(native: Native, fd: number, on: boolean, delaySecon
   setInt(native, fd, IPPROTO_TCP, TCP_KEEPIDLE, delaySeconds);
   setInt(native, fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
   return setInt(native, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_COUNT);
+}
+
+/** The type-of-service byte: ip(7) IP_TOS, ipv6(7) IPV6_TCLASS. */
+export const setTypeOfService = (native: Native, fd: number, isIpv6: boolean, tos: number): number =>
+  setInt(native, fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, isIpv6 ? IPV6_TCLASS : IP_TOS, tos);
+
+/** @returns the byte, or `-errno` */
+export function getTypeOfService(native: Native, fd: number, isIpv6: boolean): number {
+  value[0] = 0;
+  const result = native.getOption(fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, isIpv6 ? IPV6_TCLASS : IP_TOS, one);
+  return result < 0 ? result : (value[0] as number);
 }
 
 /** close(2) then sends RST instead of FIN and drops what was not sent (socket(7), SO_LINGER with a time of 0). */

@@ -21,6 +21,8 @@ import { callable } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
 import {
   endedByPeer,
+  errnoException,
+  invalidArgType,
   invalidArgValue,
   invalidFdType,
   invalidHandleType,
@@ -49,6 +51,7 @@ const kBytesWritten: unique symbol = Symbol('bytes written');
 const kNoDelay: unique symbol = Symbol('no delay');
 const kKeepAlive: unique symbol = Symbol('keep alive');
 const kKeepAliveSeconds: unique symbol = Symbol('keep alive seconds');
+const kTypeOfService: unique symbol = Symbol('type of service');
 const kUnref: unique symbol = Symbol('unref');
 
 export interface SocketOptions extends DuplexOptions {
@@ -58,6 +61,7 @@ export interface SocketOptions extends DuplexOptions {
   noDelay?: boolean;
   keepAlive?: boolean;
   keepAliveInitialDelay?: number;
+  typeOfService?: number;
   onread?: unknown;
   readable?: boolean;
   writable?: boolean;
@@ -102,6 +106,7 @@ export class SocketClass extends Duplex {
   declare [kNoDelay]: boolean;
   declare [kKeepAlive]: boolean;
   declare [kKeepAliveSeconds]: number;
+  declare [kTypeOfService]: number | undefined;
   declare [kUnref]: boolean;
 
   constructor(options?: SocketOptions | number | undefined) {
@@ -356,6 +361,7 @@ export class SocketClass extends Duplex {
     this._unrefTimer();
     if (this[kNoDelay]) handle.setNoDelay(true);
     if (this[kKeepAlive]) handle.setKeepAlive(true, this[kKeepAliveSeconds]);
+    if (this[kTypeOfService] !== undefined) handle.setTypeOfService(this[kTypeOfService]);
     this.emit('connect');
     this.emit('ready');
     if (this._handle === handle && !this.isPaused()) this.read(0);
@@ -434,6 +440,22 @@ export class SocketClass extends Duplex {
     this[kKeepAliveSeconds] = seconds;
     this._handle?.setKeepAlive?.(on, seconds);
     return this;
+  }
+
+  setTypeOfService(tos: number): this {
+    if (Number.isNaN(tos)) throw invalidArgType('tos', 'of type number', tos);
+    validateInt32(tos, 'tos', 0, 255);
+    if (tos === this[kTypeOfService]) return this;
+    this[kTypeOfService] = tos;
+    const result = this._handle?.setTypeOfService?.(tos) ?? 0;
+    if (result < 0) throw errnoException(-result, 'setTypeOfService');
+    return this;
+  }
+
+  getTypeOfService(): number {
+    const result = this._handle?.getTypeOfService?.() ?? this[kTypeOfService] ?? 0;
+    if (result < 0) throw errnoException(-result, 'getTypeOfService');
+    return result;
   }
 
   ref(): this {
@@ -548,6 +570,7 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
     validateNumber(given.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
     if (given.keepAliveInitialDelay < 0) given.keepAliveInitialDelay = 0;
   }
+  if (given.typeOfService !== undefined) validateInt32(given.typeOfService, 'options.typeOfService', 0, 255);
   if (given.signal !== undefined) validateAbortSignal(given.signal, 'options.signal'); // Duplex listens to it
   given.allowHalfOpen = Boolean(given.allowHalfOpen);
   given.emitClose = false;
@@ -583,6 +606,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kNoDelay] = Boolean(options.noDelay);
   socket[kKeepAlive] = Boolean(options.keepAlive);
   socket[kKeepAliveSeconds] = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
+  socket[kTypeOfService] = options.typeOfService;
   socket[kUnref] = false;
   socket.on('end', onReadableEnd);
 
