@@ -167,9 +167,15 @@ export class Turn {
     const writers = this.#toFlush;
     if (writers.length > 0) {
       this.#toFlush = this.#spare;
-      for (let i = 0; i < writers.length; i++) (writers[i] as Flushable).flush();
-      writers.length = 0;
-      this.#spare = writers;
+      let done = 0;
+      try {
+        while (done < writers.length) (writers[done++] as Flushable).flush();
+      } finally {
+        // A stream whose _write was overridden may throw: the writes of the others are not lost.
+        for (; done < writers.length; done++) this.flushLater(writers[done] as Flushable);
+        writers.length = 0;
+        this.#spare = writers;
+      }
     }
     if (this.ring.unsubmitted !== 0) {
       this.ring.enter();

@@ -2,6 +2,7 @@
  * What a socket's user gets to see of a receive buffer: a copy, since the buffer goes back to the kernel at once. Small
  * pieces are cut from a slab; a piece that is kept for long keeps no more than one slab alive, so slabs are small.
  */
+import { markAsUntransferable } from 'node:worker_threads';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 
 const SLAB_BYTES = 8192;
@@ -10,7 +11,17 @@ const MOST_SHARED_BYTES = 2048;
 /** Up to here a loop over words is faster than a call of `TypedArray.prototype.set` and a view to give it. */
 const MOST_LOOPED_BYTES = 256;
 
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+/**
+ * Memory that several chunks share must not be transferred with one of them: the others would be empty. Node marks the
+ * pool of `Buffer.from` for the same reason.
+ */
+function freshSlab(): Buffer {
+  const fresh = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  markAsUntransferable(fresh.buffer);
+  return fresh;
+}
+
+let slab = freshSlab();
 let slabWords = new Int32Array(slab.buffer);
 let used = 0;
 
@@ -22,7 +33,7 @@ export function copyOut(buffers: ReceiveBuffers, start: number, length: number):
     return own;
   }
   if (used + length > SLAB_BYTES) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slab = freshSlab();
     slabWords = new Int32Array(slab.buffer);
     used = 0;
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { engine } from 'millrace';
 import {
   close,
   collect,
@@ -290,4 +291,18 @@ test('a data listener that is added late gets everything', limit, async (t) => {
   peer.end('late');
   await turns(20);
   assert.equal((await collect(client)).toString(), 'early late');
+});
+
+test('memory that small chunks share is not transferred away with one of them', limit, async (t) => {
+  const { client, peer } = await pair(t);
+  peer.write('small');
+  const [chunk] = (await once(client, 'data')) as [Buffer];
+  if (chunk.buffer.byteLength === chunk.byteLength || engine === 'node')
+    return t.skip('the chunk has memory of its own');
+  try {
+    structuredClone(chunk, { transfer: [chunk.buffer as ArrayBuffer] }); // Node 20 copies instead
+  } catch (error) {
+    assert.equal((error as Error).name, 'DataCloneError');
+  }
+  assert.equal(String(chunk), 'small');
 });
