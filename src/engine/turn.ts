@@ -79,7 +79,12 @@ export class Turn {
       () => process.nextTick(flush),
     );
     if (typeof ring === 'number') return ring;
-    turn = new Turn(ring);
+    try {
+      turn = new Turn(ring);
+    } catch (error) {
+      ring.close(); // no memory, or no buffer ring
+      throw error;
+    }
     return turn;
   }
 
