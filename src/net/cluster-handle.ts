@@ -11,7 +11,8 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { Handle } from './handle.ts';
-import { type Place, type ServerClass, ServerHandle } from './server.ts';
+import type { ServerClass } from './server.ts';
+import { type Place, ServerHandle } from './server-handle.ts';
 
 const turn = choice.turn as Turn;
 

@@ -1,11 +1,10 @@
 /**
- * Node's `net.Server` on the engine: binds, listens, and makes a socket of every descriptor that is accepted.
+ * Node's `net.Server` on the engine: where it listens, whom it lets in, when it is over.
  *
- * In: `onAccept` from the engine's listener. Out: 'connection' with a `Socket`.
+ * In: `_accept` from server-handle.ts with each connection. Out: 'connection' with a `Socket`.
  *
  * @see https://nodejs.org/api/net.html#class-netserver
  */
-import { AsyncResource } from 'node:async_hooks';
 import cluster from 'node:cluster';
 import { channel, tracingChannel } from 'node:diagnostics_channel';
 import dns from 'node:dns';
@@ -14,26 +13,16 @@ import { chmodSync, unlinkSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { promisify } from 'node:util';
-import { AF, ERRNO } from '../engine/abi.ts';
-import { Connection } from '../engine/connection.ts';
 import { choice } from '../engine/engine.ts';
-import { Listener } from '../engine/listener.ts';
 import type { Turn } from '../engine/turn.ts';
-import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from './address.ts';
+import type { IpAddress } from './address.ts';
 import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { callable } from './callable.ts';
 import { ClusterHandle } from './cluster-handle.ts';
-import {
-  errnoException,
-  invalidArgType,
-  invalidArgValue,
-  listenException,
-  serverAlreadyListen,
-  serverNotRunning,
-} from './errors.ts';
-import { familyOf, Handle } from './handle.ts';
+import { invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
+import type { Handle } from './handle.ts';
+import { openListener, type Place, ServerHandle } from './server-handle.ts';
 import { SocketClass } from './socket.ts';
-import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
 import { validateAbortSignal, validateNumber, validatePort } from './validate.ts';
 
 const turn = choice.turn as Turn;
@@ -65,17 +54,6 @@ export interface ListenOptions {
   writableAll?: boolean;
   signal?: AbortSignal;
   fd?: number;
-}
-
-/** Where a server listens. */
-export interface Place {
-  address: string | null;
-  port: number;
-  /** -1 is a unix socket. */
-  family: 4 | 6 | -1;
-  fd: number | undefined;
-  ipv6Only: boolean;
-  reusePort: boolean;
 }
 
 export type ConnectionListener = (socket: SocketClass) => void;
@@ -184,14 +162,18 @@ export class ServerClass extends EventEmitter {
       return;
     }
     if (cluster.isWorker && !isExclusive) {
+      const id = ++this._listeningId;
       ClusterHandle.ask(this, place, backlog, (errno, handle) => {
-        if (errno !== 0) this.emit('error', listenException(errno, 'bind', place.address, place.port));
+        if (id !== this._listeningId)
+          handle?.close(); // closed before the primary's answer came
+        else if (errno !== 0) this.emit('error', listenException(errno, 'bind', place.address, place.port));
         else this._begin(handle as ClusterHandle, place);
       });
       return;
     }
     const opened = openListener(place, backlog || BACKLOG);
     if (typeof opened === 'number') {
+      this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
       const error = listenException(-opened, 'listen', place.address, place.port);
       if (listenChannels.error.hasSubscribers) listenChannels.error.publish({ server: this, error });
       process.nextTick(() => this.emit('error', error));
@@ -346,109 +328,6 @@ export class ServerClass extends EventEmitter {
 const linkLocal = new BlockList();
 linkLocal.addSubnet('fe80::', 10, 'ipv6');
 const isLinkLocal = (address: string): boolean => linkLocal.check(address, 'ipv6');
-
-const EADDRINUSE = 98;
-const EACCES = 13;
-const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
-
-/** A listening socket of our own: `server._handle`. */
-export class ServerHandle extends Listener {
-  readonly #server: ServerClass;
-  readonly #context: AsyncResource;
-  #hasWarned = false;
-
-  constructor(owner: Turn, fd: number, isUnix: boolean, server: ServerClass) {
-    super(owner, fd, isUnix);
-    this.#server = server;
-    this.#context = new AsyncResource(isUnix ? 'PIPESERVERWRAP' : 'TCPSERVERWRAP', { requireManualDestroy: true });
-  }
-
-  start(): void {
-    this.accept();
-  }
-
-  /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
-  override onAccept(fd: number): void {
-    const handle = new Handle(this.turn, fd, this.isUnix);
-    this.#context.runInAsyncScope(this.#server._accept, this.#server, handle);
-  }
-
-  override onAcceptError(errno: number): void {
-    this.#context.runInAsyncScope(() => this.#server.emit('error', errnoException(errno, 'accept')));
-  }
-
-  override onBackOff(errno: number, delayMs: number): void {
-    if (this.#hasWarned) return;
-    this.#hasWarned = true;
-    const { code } = errnoException(errno, 'accept');
-    process.emitWarning(`accept: ${code}, connections wait in the backlog; next attempt in ${delayMs} ms`, {
-      type: 'MillraceWarning',
-      code: 'MILLRACE_WARN_ACCEPT',
-    });
-  }
-
-  override onClosed(): void {
-    this.#context.emitDestroy();
-  }
-
-  address(): IpAddress | null {
-    const out = Buffer.alloc(SOCKADDR_BYTES);
-    const length = turn.ring.native.name(this.fd, false, out);
-    if (length < 0) throw errnoException(-length, 'address');
-    const ip = decodeIp(out.subarray(0, length));
-    return ip === undefined ? null : { address: ip.address, family: ip.family, port: ip.port };
-  }
-}
-
-/** Opens, binds and listens. Without an address: every address of both families, or of IPv4 where there is no IPv6. */
-function openListener(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
-  if (place.fd !== undefined) return adoptListener(place, place.fd, backlog);
-  if (place.address === null) {
-    const both = bindAndListen({ ...place, address: UNSPECIFIED[6], family: 6 }, backlog);
-    if (typeof both === 'object') return both;
-    // As in Node: a bind(2) that fails says "no IPv6", a listen(2) that fails (somebody else listens) is final.
-    place.address = both === -EADDRINUSE ? UNSPECIFIED[6] : UNSPECIFIED[4];
-    if (both === -EADDRINUSE) return both;
-  }
-  return bindAndListen(place, backlog);
-}
-
-function bindAndListen(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
-  const { native } = turn.ring;
-  const isUnix = place.family === -1;
-  const address = place.address as string;
-  const sockaddr = isUnix ? encodePath(address) : encodeIp(address, place.port, place.family as 4 | 6);
-  if (sockaddr === undefined) return -ERRNO.EINVAL;
-  const fd = Connection.socket(turn, isUnix ? AF.UNIX : place.family === 6 ? AF.INET6 : AF.INET);
-  if (fd < 0) return fd;
-  let result = 0;
-  if (!isUnix) {
-    setReuseAddress(native, fd);
-    if (place.reusePort) result = setReusePort(native, fd);
-    if (result === 0 && place.family === 6) result = setV6Only(native, fd, place.ipv6Only);
-  }
-  if (result === 0) result = native.bind(fd, sockaddr);
-  if (isUnix && result === -ERRNO.ENOENT) result = -EACCES; // as libuv, so that it is the same everywhere
-  if (result === 0) result = native.listen(fd, backlog);
-  if (result === 0) return { fd, isUnix, place };
-  native.closeDescriptor(fd);
-  return result;
-}
-
-/** `listen({ fd })`: somebody else opened it. */
-function adoptListener(
-  place: Place,
-  fd: number,
-  backlog: number,
-): { fd: number; isUnix: boolean; place: Place } | number {
-  const { native } = turn.ring;
-  const family = familyOf(turn, fd);
-  if (family < 0) return -ERRNO.EINVAL;
-  const result = native.listen(fd, backlog);
-  if (result < 0) return result;
-  native.setBlocking(fd, turn.ring.kind === 'io_uring');
-  return { fd, isUnix: family === AF.UNIX, place };
-}
 
 function closeOnAbort(server: ServerClass, signal: AbortSignal | undefined): void {
   if (signal === undefined) return;
