@@ -22,6 +22,28 @@ export const engine: EngineName = choice.name;
 /** Why, in a sentence. */
 export const engineReason: string = choice.reason;
 
+/** Types as members of the default export: `net.Socket`, `net.Server`, as with Node's. */
+declare namespace net {
+  export type AddressInfo = nodeNet.AddressInfo;
+  export type BlockList = nodeNet.BlockList;
+  export type IpcNetConnectOpts = nodeNet.IpcNetConnectOpts;
+  export type IpcSocketConnectOpts = nodeNet.IpcSocketConnectOpts;
+  export type IPVersion = nodeNet.IPVersion;
+  export type ListenOptions = nodeNet.ListenOptions;
+  export type LookupFunction = nodeNet.LookupFunction;
+  export type NetConnectOpts = nodeNet.NetConnectOpts;
+  export type OnReadOpts = nodeNet.OnReadOpts;
+  export type Server = nodeNet.Server;
+  export type ServerOpts = nodeNet.ServerOpts;
+  export type Socket = nodeNet.Socket;
+  export type SocketAddress = nodeNet.SocketAddress;
+  export type SocketConnectOpts = nodeNet.SocketConnectOpts;
+  export type SocketConstructorOpts = nodeNet.SocketConstructorOpts;
+  export type SocketReadyState = nodeNet.SocketReadyState;
+  export type TcpNetConnectOpts = nodeNet.TcpNetConnectOpts;
+  export type TcpSocketConnectOpts = nodeNet.TcpSocketConnectOpts;
+}
+
 const net: Net & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
   Object.create(null),
   choice.turn === null ? nodeNet : (ownNet as unknown as Net),

@@ -21,7 +21,7 @@ interface NodeHandle {
   fd?: number;
   onconnection?: (errno: number, client: NodeHandle) => void;
   listen(backlog: number): number;
-  close(): void;
+  close(done?: () => void): void;
   ref?(): void;
   unref?(): void;
   getsockname?(out: Partial<IpAddress>): number;
@@ -68,6 +68,7 @@ export class ClusterHandle {
     (cluster as unknown as ClusterInternals)._getServer(server, query, (errno, node) => {
       if (node === null || errno !== 0) callback(Math.abs(errno) || 22, null);
       else callback(0, new ClusterHandle(server, node, backlog, place.family === -1));
+      if (node !== null) closeWithServer(server, node);
     });
   }
 
@@ -90,7 +91,10 @@ export class ClusterHandle {
   #adopt(client: NodeHandle): void {
     const fd = turn.ring.native.duplicate(client.fd ?? -1);
     client.close();
-    if (fd < 0) return;
+    if (fd < 0) {
+      process.emitWarning(`a connection was dropped: no descriptor for it (errno ${-fd})`, 'MillraceWarning');
+      return;
+    }
     turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
     this.#context.runInAsyncScope(this.#server._accept, this.#server, new Handle(turn, fd, this.#isUnix));
   }
@@ -118,4 +122,21 @@ export class ClusterHandle {
     this.#own?.unref();
     this.#node.unref?.();
   }
+}
+
+/**
+ * `worker.disconnect()` closes the handles that the worker has, with a callback, and would close the owner of each (the
+ * server) if that were Node's own. Ours is closed here instead, and the callback comes when that is done.
+ */
+function closeWithServer(server: ServerClass, node: NodeHandle): void {
+  const close = node.close;
+  let isAsked = false;
+  node.close = function (this: NodeHandle, done?: () => void) {
+    if (typeof done !== 'function' || isAsked) {
+      close.call(this);
+      return;
+    }
+    isAsked = true;
+    server.close(() => done());
+  };
 }

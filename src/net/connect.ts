@@ -190,10 +190,22 @@ function interleave(found: { address: string; family: number }[]): Target[] {
 
 // ---- one attempt ----
 
+/** The socket's handle from now on. One of an attempt before, or of a connection before, is given up. */
+function takeHandle(socket: Socket, handle: Handle): void {
+  const before = socket._handle;
+  if (before !== null) {
+    before.socket = null;
+    before.onConnected = null;
+    before.close();
+  }
+  socket._handle = handle;
+  handle.socket = socket;
+}
+
 /** Opens a socket for a route. @returns the handle, or the error of binding it */
 function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoException {
   const fd = Connection.socket(turn, route.family === 6 ? AF.INET6 : AF.INET);
-  if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port);
+  if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port, 'undefined:undefined'); // as Node says it
   const handle = new Handle(turn, fd, false);
   if (!socket._isRef) handle.unref();
   const { localPort } = route;
@@ -214,8 +226,7 @@ function connectOnce(socket: Socket, route: Route): void {
     socket.destroy(handle);
     return;
   }
-  socket._handle = handle;
-  handle.socket = socket;
+  takeHandle(socket, handle);
   socket.emit('connectionAttempt', route.ip, route.port, route.family);
   if (!socket.connecting) return;
   const blockList = (socket as { blockList?: BlockList }).blockList;
@@ -262,8 +273,7 @@ function connectPath(socket: Socket, path: string): void {
   }
   const handle = new Handle(turn, fd, true);
   if (!socket._isRef) handle.unref();
-  socket._handle = handle;
-  handle.socket = socket;
+  takeHandle(socket, handle);
   socket.emit('connectionAttempt', path, undefined, undefined);
   const sockaddr = encodePath(path);
   handle.onConnected = (errno) => {
@@ -324,9 +334,7 @@ class Attempts {
       this.#failed(route, ipBlocked(route.ip) as NodeJS.ErrnoException);
       return;
     }
-    this.#giveUp(socket._handle);
-    socket._handle = handle;
-    handle.socket = socket;
+    takeHandle(socket, handle);
     socket.autoSelectFamilyAttemptedAddresses?.push(`${route.ip}:${route.port}`);
     socket.emit('connectionAttempt', route.ip, route.port, route.family);
     if (!socket.connecting) return;
@@ -354,13 +362,5 @@ class Attempts {
     this.#socket.emit('connectionAttemptTimeout', route.ip, route.port, route.family);
     this.#errors.push(hostPortException(ETIMEDOUT, 'connect', route.ip, route.port));
     this.next();
-  }
-
-  /** The attempt before: its handle is not the socket's any more. */
-  #giveUp(handle: Handle | null): void {
-    if (handle === null) return;
-    handle.socket = null;
-    handle.onConnected = null;
-    handle.close();
   }
 }

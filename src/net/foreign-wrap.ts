@@ -5,13 +5,9 @@
  * it is done.
  *
  * A wrapper is known by its 'end' listener, which tells the handle that the stream is over. Nothing public says so.
+ * `allowHalfOpen` itself stays as it is until the FIN comes: the wrapper takes its own over from the socket.
  */
-import type { SocketClass } from './socket.ts';
 
 export function isWrappersListener(listener: unknown): boolean {
   return typeof listener === 'function' && Function.prototype.toString.call(listener).includes('emitEOF');
-}
-
-export function leaveEndToWrapper(socket: SocketClass): void {
-  socket.allowHalfOpen = true;
 }

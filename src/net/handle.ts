@@ -133,7 +133,7 @@ export class Handle extends Connection {
 
   /** The end of what is written. */
   finish(callback: () => void): void {
-    this.#shutdownCallback = callback;
+    this.#shutdownCallback = AsyncResource.bind(callback); // 'finish' is seen in the context of end()
     this.shutdown();
   }
 

@@ -26,7 +26,11 @@ function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
 /** Node's own helpers stay Node's: other parts of Node take no other BlockList. */
 const { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } = nodeNet;
 
+/** Deprecated and without effect outside Windows, but Node 20 and 22 have it. */
+const { _setSimultaneousAccepts } = nodeNet as { _setSimultaneousAccepts?: unknown };
+
 export const ownNet = {
+  ...(_setSimultaneousAccepts === undefined ? {} : { _setSimultaneousAccepts }),
   BlockList,
   SocketAddress,
   Server,

@@ -31,7 +31,7 @@ import {
   socketClosed,
   socketClosedBeforeConnection,
 } from './errors.ts';
-import { isWrappersListener, leaveEndToWrapper } from './foreign-wrap.ts';
+import { isWrappersListener } from './foreign-wrap.ts';
 import { familyOf, type Handle, wrap } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { ServerClass } from './server.ts';
@@ -52,6 +52,8 @@ const kNoDelay: unique symbol = Symbol('no delay');
 const kKeepAlive: unique symbol = Symbol('keep alive');
 const kKeepAliveSeconds: unique symbol = Symbol('keep alive seconds');
 const kTypeOfService: unique symbol = Symbol('type of service');
+/** Node's tls or http2 is around this socket, and ends it. */
+const kIsWrapped: unique symbol = Symbol('is wrapped');
 const kUnref: unique symbol = Symbol('unref');
 
 export interface SocketOptions extends DuplexOptions {
@@ -107,6 +109,7 @@ export class SocketClass extends Duplex {
   declare [kKeepAlive]: boolean;
   declare [kKeepAliveSeconds]: number;
   declare [kTypeOfService]: number | undefined;
+  declare [kIsWrapped]: boolean;
   declare [kUnref]: boolean;
 
   constructor(options?: SocketOptions | number | undefined) {
@@ -126,6 +129,7 @@ export class SocketClass extends Duplex {
   /** The peer's FIN. */
   [kOnEnd](): void {
     if (this[kOnRead]?.end()) return;
+    if (this[kIsWrapped]) this.allowHalfOpen = true;
     this.push(null);
     this.read(0);
   }
@@ -241,7 +245,7 @@ export class SocketClass extends Duplex {
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are EventEmitter's own
   override once(event: string | symbol, listener: (...args: any[]) => void): this {
-    if (event === 'end' && isWrappersListener(listener)) leaveEndToWrapper(this);
+    if (event === 'end' && isWrappersListener(listener)) this[kIsWrapped] = true;
     return super.once(event, listener);
   }
 
@@ -607,6 +611,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kKeepAlive] = Boolean(options.keepAlive);
   socket[kKeepAliveSeconds] = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
   socket[kTypeOfService] = options.typeOfService;
+  socket[kIsWrapped] = false;
   socket[kUnref] = false;
   socket.on('end', onReadableEnd);
 

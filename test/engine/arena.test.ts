@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { SendArena, SLOT_BYTES } from '#src/engine/arena.ts';
 import type { Ring } from '#src/engine/ring.ts';
-import { type Line, openTurn, pair, pattern, shrink } from './support/line.ts';
+import { dial, type Line, open, openTurn, pair, pattern, shrink } from './support/line.ts';
 import { KINDS, refusal } from './support/rig.ts';
 
 const limit = { timeout: 20_000 };
@@ -69,7 +69,7 @@ for (const kind of KINDS) {
         a.log.length = 0;
         assert.equal(send(), Buffer.byteLength(text));
         await Promise.all([a.until('sent'), b.until(() => b.receivedBytes >= Buffer.byteLength(expected))]);
-        assert.equal(a.pieces, null, 'what was sent is let go');
+        assert.ok(a.pieces === null, 'what was sent is let go');
       }
       assert.equal(b.received.toString(), expected);
       assert.equal(
@@ -77,6 +77,18 @@ for (const kind of KINDS) {
         turn.arena.memory.length / SLOT_BYTES,
         'no slot was given back that was not taken',
       );
+    });
+
+    // Not yet: 5,000 connects in one tick are 4,096 connections and 904 times ENOBUFS, where node:net has no such limit.
+    test('connects without a slot as it does with one', { ...limit, todo: true }, async (t) => {
+      const turn = openTurn(t, kind);
+      const door = open(turn);
+      door.accept();
+      while (turn.arena.take() >= 0);
+      const line = dial(turn, door);
+      await line.until(() => line.log.length > 0);
+      assert.deepEqual(line.log, ['connect']);
+      assert.equal(turn.arena.take(), -1, 'no slot was given back that was not taken');
     });
 
     test('more blocked connections than slots all get their bytes through', limit, async (t) => {

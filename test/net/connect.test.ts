@@ -472,3 +472,17 @@ test('a client that sends and goes before it is accepted is still accepted', lim
   const [peer] = (await accepted) as [Socket];
   assert.equal((await collect(peer)).toString(), 'gone');
 });
+
+test('connect() on a connected socket gives the first connection up', limit, async (t) => {
+  const server = await serve(t);
+  const client = await dial(t, server);
+  await until(() => sockets(server) === 1, 'the first connection');
+  client.connect(portOf(server), '127.0.0.1');
+  await once(client, 'connect');
+  client.destroy();
+  await until(() => sockets(server) === 0, 'no connection is left');
+});
+
+function sockets(server: unknown): number {
+  return (server as { _connections: number })._connections;
+}

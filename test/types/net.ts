@@ -39,3 +39,7 @@ export const reason: string = engineReason;
 createConnection({ port: true });
 // @ts-expect-error: there is no such method
 constructed[0].writeLater('text');
+
+// Types as members of the default export, as people write them.
+export const asMember = (socket: net.Socket, where: net.AddressInfo): net.Server =>
+  net.createServer().on('connection', () => socket.write(String(where.port)));

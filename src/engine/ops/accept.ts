@@ -25,7 +25,10 @@ export function completeAccept(listener: Listener, res: number, flags: number): 
   }
   if (res >= 0) {
     if (listener.isClosing) listener.turn.ring.native.closeDescriptor(res);
-    else listener.onAccept(res);
+    else {
+      listener.accept(); // first, if that was the last of a multishot: the owner may throw
+      listener.onAccept(res);
+    }
   }
   if (listener.isAccepting || listener.isClosing) return;
   switch (-res) {

@@ -12,6 +12,9 @@ import type { Connection } from '../connection.ts';
 /** Pieces of one vector: what fits into a slot behind the message header. */
 const MOST_PIECES = ((SLOT_BYTES >>> 2) - 16) / IOVEC_WORDS;
 
+/** Of one send(2): MAX_RW_COUNT of the kernel, which takes no more at once. What is left follows as after a short send. */
+const MOST_BYTES = 0x7ffff000;
+
 /** A piece of a write, as node:stream hands it over. */
 export interface Piece {
   chunk: Uint8Array | string;
@@ -95,7 +98,8 @@ function submitSlot(connection: Connection, offset: number, length: number): num
 function submitSend(connection: Connection): void {
   const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
   const { sendAddress, sendLeft, generation } = connection;
-  connection.turn.ring.push(OP.SEND, connection.fd, 0, sendAddress, sendLeft, MSG.NOSIGNAL, userLow, generation, 0);
+  const length = sendLeft > MOST_BYTES ? MOST_BYTES : sendLeft;
+  connection.turn.ring.push(OP.SEND, connection.fd, 0, sendAddress, length, MSG.NOSIGNAL, userLow, generation, 0);
   connection.begin();
   connection.isSending = true;
 }

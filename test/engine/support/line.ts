@@ -176,6 +176,7 @@ export async function tcpPair(turn: Turn): Promise<[Line, Line]> {
   await Promise.all([client.until('connect'), door.until(() => door.accepted.length === 1)]);
   door.close();
   await door.until('closed');
+  client.log.length = 0;
   return [client, new Line(turn, door.accepted[0] as number, false)];
 }
 

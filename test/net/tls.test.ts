@@ -1,0 +1,96 @@
+/** Node's own tls on our sockets: slow is fine here, wrong is not. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import tls from 'node:tls';
+import net from 'millrace';
+import { leakGuard, limit, portOf, serve, until } from '../support/net.ts';
+
+await leakGuard();
+
+/** A self-signed certificate of the moment, or undefined where there is no openssl. */
+function certificate(): { key: Buffer; cert: Buffer } | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'mr-'));
+  try {
+    const [key, cert] = [join(folder, 'key'), join(folder, 'cert')];
+    const command = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-subj',
+      '/CN=t',
+    ];
+    execFileSync('openssl', [...command, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+    return { key: readFileSync(key), cert: readFileSync(cert) };
+  } catch {
+    return undefined;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const pair = certificate();
+const options = { ...limit, skip: pair === undefined && 'no openssl here' };
+
+for (const ending of ['end', 'destroy'] as const) {
+  test(`TLS connections are closed on both sides when a client calls ${ending}()`, options, async (t) => {
+    const secure = tls.createServer({ ...pair }, (socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (chunk) => socket.write(chunk));
+    });
+    const server = await serve(
+      t,
+      (socket) =>
+        void secure.emit(
+          'connection',
+          socket.on('error', () => {}),
+        ),
+    );
+    let closed = 0;
+    for (let i = 0; i < 5; i++) {
+      const socket = net.connect(portOf(server), '127.0.0.1').on('error', () => {});
+      const client = tls.connect({ socket, rejectUnauthorized: false }, () => client.write('to you and back'));
+      client.on('error', () => {});
+      client.on('data', () => client[ending]());
+      client.on('close', () => closed++);
+    }
+    await until(() => closed === 5, 'every client is closed');
+    await until(
+      () => (server as unknown as { _connections: number })._connections === 0,
+      'the server has no connection left',
+    );
+  });
+}
+
+test('an answer that is still being sent when the client ends its side arrives whole', options, async (t) => {
+  const size = 3_000_000;
+  const secure = tls.createServer({ ...pair }, (socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(Buffer.alloc(size, 7)));
+  });
+  const server = await serve(
+    t,
+    (socket) =>
+      void secure.emit(
+        'connection',
+        socket.on('error', () => {}),
+      ),
+  );
+  const socket = net.connect(portOf(server), '127.0.0.1');
+  const client = tls.connect({ socket, rejectUnauthorized: false, allowHalfOpen: true } as tls.ConnectionOptions, () =>
+    client.end('all of it'),
+  );
+  let got = 0;
+  client.on('data', (chunk: Buffer) => {
+    got += chunk.length;
+  });
+  await new Promise((resolve) => client.on('close', resolve));
+  assert.equal(got, size);
+});
