@@ -288,7 +288,7 @@ for (const kind of KINDS) {
 
     test('hands over what was gathered when the process ends', limit, async () => {
       const { stdout } = await run(process.execPath, [child, 'end', kind], limit);
-      assert.equal(stdout, 'ending true, unsubmitted 0\ngathered\n');
+      assert.equal(stdout, 'asked true, unsubmitted 0\ngathered\n');
     });
 
     test('gives the buffer of a completion back whose owner is another one by now', limit, async (t) => {

@@ -31,7 +31,7 @@ const cases: Record<string, () => void> = {
     }, 10).unref();
   },
 
-  /** Submitted when no turn comes any more; read here by a blocking call of the parent's end, standard output. */
+  /** Gathered when no turn comes any more; what arrived is read by hand. */
   end() {
     const [mine, peer] = native.socketPair(SOCK.STREAM) as [number, number];
     const line = new Line(turn, mine, true);
@@ -40,7 +40,7 @@ const cases: Record<string, () => void> = {
     turn.flushLater(line);
     process.once('exit', () => {
       turn.end();
-      say(`ending ${turn.isEnding}, unsubmitted ${turn.ring.unsubmitted}`);
+      say(`asked ${line.isSending}, unsubmitted ${turn.ring.unsubmitted}`);
       other.readStart();
       turn.flush();
       native.collect(turn.ring.id);
