@@ -1,4 +1,6 @@
-/* System calls without libc, so that one binary serves glibc and musl, and -errno comes back as the kernel gives it. */
+/* System calls without libc, so that one binary serves glibc and musl, and -errno comes back as the kernel gives it. The
+ * only names of libc that the binary asks for are those that the compiler itself uses (memcpy and the like), without a
+ * version: every Node.js has them loaded. */
 #ifndef MILLRACE_SYS_H
 #define MILLRACE_SYS_H
 

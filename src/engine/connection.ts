@@ -131,11 +131,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   /** Connects to a sockaddr; the answer is `onConnect`. */
   connect(sockaddr: Uint8Array): void {
     this.isConnecting = true;
-    if (!submitConnect(this, sockaddr)) {
-      this.isConnecting = false;
-      const ENOBUFS = 105;
-      setImmediate(() => this.isClosing || this.onConnect(ENOBUFS));
-    }
+    submitConnect(this, sockaddr);
   }
 
   get isReading(): boolean {

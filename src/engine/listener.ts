@@ -93,11 +93,13 @@ export abstract class Listener implements Endpoint {
 
   ref(): void {
     this.#isRef = true;
+    this.#timer?.ref();
     this.#settleHold();
   }
 
   unref(): void {
     this.#isRef = false;
+    this.#timer?.unref();
     this.#settleHold();
   }
 

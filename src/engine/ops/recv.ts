@@ -2,7 +2,8 @@
  * recv(2), multishot with provided buffers (Linux 6.0): armed once, a completion for every piece that arrives.
  *
  * In:  a connected descriptor. Out: `res` bytes in the buffer whose id stands in the flags; 0 is the peer's FIN.
- * Without `CQE_F.MORE` the operation is over and, if its owner still wants bytes, armed again.
+ * Without `CQE_F.MORE` the operation is over and, if its owner still wants bytes, armed again. No bundles: kernels
+ * 6.13.11 to 6.14.8 deliver them out of order (liburing issues 1409 and 1423).
  */
 import { CQE_BUFFER_SHIFT, CQE_F, ERRNO, OP, RECV_MULTISHOT, SQE_F, USER_OP, USER_OP_SHIFT } from '../abi.ts';
 import { BUFFER_GROUP } from '../buffers.ts';

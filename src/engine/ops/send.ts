@@ -3,7 +3,8 @@
  * written meanwhile is gathered into the next.
  *
  * In:  pieces of bytes. Small ones are copied into one slot of the send arena; large ones are sent from where they lie,
- *      and must not be changed until the completion. Out: `res` bytes were taken. A short send goes on where it stopped.
+ *      and must not be changed until the completion. Never SEND_ZC: on loopback the kernel copies all the same, and each
+ *      send has a second completion to wait for. Out: `res` bytes were taken. A short send goes on where it stopped.
  */
 import { ERRNO, IOVEC_WORDS, MSG, MSGHDR, MSGHDR_WORDS, OP, USER_OP, USER_OP_SHIFT } from '../abi.ts';
 import { SLOT_BYTES } from '../arena.ts';
