@@ -76,7 +76,7 @@ export interface SocketOptions extends DuplexOptions {
 type WriteCallback = (error?: Error | null) => void;
 type Piece = { chunk: Uint8Array | string; encoding: BufferEncoding };
 
-/** This module is only loaded where the engine is our own. */
+/** Null where the engine is Node's: then nothing of this module is used. */
 const turn = choice.turn as Turn;
 
 const clientSocketChannel = channel('net.client.socket');
