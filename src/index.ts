@@ -1,21 +1,50 @@
 /**
  * millrace: the API of Node's `net` on an engine of its own. Every export has the name and the type of Node's;
- * `engine` and `engineReason` are ours. Where there is no engine for this machine, it is Node's `net` itself.
+ * `engine`, `engineReason` and the default of `happyEyeballs` are ours. Where there is no engine for this machine, it is Node's `net` itself.
  *
  * @see https://nodejs.org/api/net.html
  */
 import nodeNet from 'node:net';
 import { choice, type EngineName } from './engine/engine.ts';
-import { ownNet } from './net/net.ts';
+import type { HappyEyeballs } from './net/defaults.ts';
+import { additions, ownNet } from './net/net.ts';
 
 export type * from 'node:net';
-export type { EngineName };
+export type { EngineName, HappyEyeballs };
 
 export type BlockList = nodeNet.BlockList;
 export type Server = nodeNet.Server;
 export type Socket = nodeNet.Socket;
 export type SocketAddress = nodeNet.SocketAddress;
-type Net = typeof nodeNet;
+
+/** An option of `connect`, `createConnection` and `socket.connect` that is ours. */
+export interface HappyEyeballsOptions {
+  /**
+   * Overlaps the attempts to connect to the addresses of a name, as RFC 8305 has it: after a delay (250 ms) the next
+   * address is tried beside the one before, at once if that failed; the first connection wins and the others are closed.
+   * Node's attempts are given up after `autoSelectFamilyAttemptTimeout` instead, which loses peers that are far away.
+   *
+   * All addresses of the name are tried; with `family` or `localAddress`, all of that family. There is no
+   * 'connectionAttemptTimeout', since no attempt is given up: `timeout` or `signal` limit them all. If all fail, the
+   * `AggregateError` has every error in the order of the attempts, and a message that lists them.
+   *
+   * `false` unless `setDefaultHappyEyeballs` says otherwise; without effect where the engine is `node`.
+   *
+   * @throws {ERR_INVALID_ARG_TYPE} neither a boolean nor an object
+   * @throws {ERR_INVALID_ARG_VALUE} together with `autoSelectFamily: false`
+   * @throws {ERR_OUT_OF_RANGE} a delay that is not from 10 to 2000 ms
+   * @see https://www.rfc-editor.org/rfc/rfc8305
+   */
+  happyEyeballs?: boolean | HappyEyeballs | undefined;
+}
+
+type Connect = typeof nodeNet.connect &
+  ((options: nodeNet.TcpNetConnectOpts & HappyEyeballsOptions, listener?: () => void) => nodeNet.Socket);
+
+type Net = Omit<typeof nodeNet, 'connect' | 'createConnection'> & {
+  connect: Connect;
+  createConnection: Connect;
+};
 
 /** What runs underneath: `io_uring`, `epoll`, or `node` for Node's own sockets. */
 export const engine: EngineName = choice.name;
@@ -44,9 +73,10 @@ declare namespace net {
   export type TcpSocketConnectOpts = nodeNet.TcpSocketConnectOpts;
 }
 
-const net: Net & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
+const net: Net & typeof additions & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
   Object.create(null),
   choice.turn === null ? nodeNet : (ownNet as unknown as Net),
+  additions,
   { engine, engineReason },
 );
 
@@ -61,12 +91,14 @@ export const createServer: Net['createServer'] = net.createServer;
 export const getDefaultAutoSelectFamily: Net['getDefaultAutoSelectFamily'] = net.getDefaultAutoSelectFamily;
 export const getDefaultAutoSelectFamilyAttemptTimeout: Net['getDefaultAutoSelectFamilyAttemptTimeout'] =
   net.getDefaultAutoSelectFamilyAttemptTimeout;
+export const getDefaultHappyEyeballs: typeof net.getDefaultHappyEyeballs = net.getDefaultHappyEyeballs;
 export const isIP: Net['isIP'] = net.isIP;
 export const isIPv4: Net['isIPv4'] = net.isIPv4;
 export const isIPv6: Net['isIPv6'] = net.isIPv6;
 export const setDefaultAutoSelectFamily: Net['setDefaultAutoSelectFamily'] = net.setDefaultAutoSelectFamily;
 export const setDefaultAutoSelectFamilyAttemptTimeout: Net['setDefaultAutoSelectFamilyAttemptTimeout'] =
   net.setDefaultAutoSelectFamilyAttemptTimeout;
+export const setDefaultHappyEyeballs: typeof net.setDefaultHappyEyeballs = net.setDefaultHappyEyeballs;
 
 export default net;
 /** `require('millrace')` gives the same object as `import net from 'millrace'`. */

@@ -1,34 +1,33 @@
 /**
- * Connecting a socket: name resolution, one attempt or several in sequence (`autoSelectFamily`), the local address, and
- * the errors of all of them.
+ * Connecting a socket: the options, and from a name to its addresses. What is done with them: one address, attempt.ts;
+ * several, attempts.ts in sequence as Node does, or race.ts beside each other.
  *
  * In: `socket.connect(options)`. Out: `socket._adopt(handle)` when a connection stands, else `socket.destroy(error)`.
  *
  * @see https://nodejs.org/api/net.html#socketconnectoptions-connectlistener
  */
 import dns from 'node:dns';
-import { type BlockList, isIP } from 'node:net';
-import { AF, ERRNO } from '../engine/abi.ts';
-import { Connection } from '../engine/connection.ts';
-import { choice } from '../engine/engine.ts';
-import type { Turn } from '../engine/turn.ts';
-import { encodeIp, encodePath, type IpAddress } from './address.ts';
-import { autoSelectFamilyDefaults, LEAST_ATTEMPT_TIMEOUT_MS } from './defaults.ts';
+import { isIP } from 'node:net';
+import { connectOnce, connectPath, failLater, type Target } from './attempt.ts';
+import { Attempts } from './attempts.ts';
 import {
-  aggregateConnectError,
-  hostPortException,
-  invalidAddressFamily,
-  invalidArgType,
-  invalidIpAddress,
-  ipBlocked,
-  socketConnectionTimeout,
-} from './errors.ts';
-import { Handle } from './handle.ts';
+  attemptDelayOf,
+  autoSelectFamilyDefaults,
+  defaultAttemptDelay,
+  type HappyEyeballs,
+  LEAST_ATTEMPT_TIMEOUT_MS,
+} from './defaults.ts';
+import { invalidAddressFamily, invalidArgType, invalidArgValue, invalidIpAddress } from './errors.ts';
+import { type Course, Race } from './race.ts';
 import type { Socket } from './socket.ts';
-import { setReuseAddress } from './socket-options.ts';
-import { validateBoolean, validateFunction, validateInt32, validateNumber, validatePort } from './validate.ts';
-
-const turn = choice.turn as Turn;
+import {
+  validateBoolean,
+  validateFunction,
+  validateInt32,
+  validateNumber,
+  validatePort,
+  validateString,
+} from './validate.ts';
 
 export interface ConnectOptions {
   port?: number | string;
@@ -41,6 +40,8 @@ export interface ConnectOptions {
   lookup?: Lookup;
   autoSelectFamily?: boolean;
   autoSelectFamilyAttemptTimeout?: number;
+  /** An addition of ours: attempts overlap instead of being given up (RFC 8305). */
+  happyEyeballs?: boolean | HappyEyeballs;
   signal?: AbortSignal;
 }
 
@@ -50,20 +51,13 @@ type Lookup = (
   callback: (error: Error | null, address: unknown, family?: unknown) => void,
 ) => void;
 
-interface Target {
-  ip: string;
-  family: 4 | 6;
+/** What to do with several addresses. */
+interface Plan {
+  /** How long each attempt may take, in sequence. */
+  timeoutMs: number;
+  /** When the next attempt starts beside it, if they overlap. */
+  delayMs: number | undefined;
 }
-
-/** Where an attempt goes from and to. */
-interface Route extends Target {
-  port: number;
-  localAddress?: string | undefined;
-  localPort?: number | undefined;
-}
-
-const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
-const ETIMEDOUT = 110;
 
 export function connectSocket(socket: Socket, options: ConnectOptions): void {
   if (options.path) {
@@ -72,6 +66,8 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   }
   const { localAddress, localPort } = options;
   const host = options.host || 'localhost';
+  validateString(host, 'options.host');
+  if (host.includes('\0')) throw invalidArgValue('options.host', host, 'must be a string without null bytes');
   if (localAddress && !isIP(localAddress)) throw invalidIpAddress(localAddress);
   if (localPort) validateNumber(localPort, 'options.localPort');
   if (typeof options.port !== 'number' && typeof options.port !== 'string')
@@ -82,8 +78,8 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   let timeoutMs = options.autoSelectFamilyAttemptTimeout ?? autoSelectFamilyDefaults.attemptTimeoutMs;
   validateInt32(timeoutMs, 'options.autoSelectFamilyAttemptTimeout', 1);
   timeoutMs = Math.max(timeoutMs, LEAST_ATTEMPT_TIMEOUT_MS);
+  const delayMs = attemptDelay(options, usesAll);
 
-  if (typeof host !== 'string') throw invalidArgType('options.host', 'of type string', host);
   const family = isIP(host) as 0 | 4 | 6;
   if (family !== 0) {
     process.nextTick(() => {
@@ -94,16 +90,26 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   if (options.lookup != null) validateFunction(options.lookup, 'options.lookup');
   const lookupOptions = lookupOptionsFor(options);
   const lookup = (options.lookup ?? dns.lookup) as Lookup;
+  const course: Course = { host, port, localAddress, localPort };
   socket._host = host;
-  if (usesAll && lookupOptions.family !== 4 && lookupOptions.family !== 6 && !localAddress) {
+  const hasFamily = lookupOptions.family === 4 || lookupOptions.family === 6;
+  if (delayMs !== undefined && localAddress && !hasFamily) lookupOptions.family = isIP(localAddress);
+  if (delayMs !== undefined || (usesAll && !hasFamily && !localAddress)) {
     lookup(host, { ...lookupOptions, all: true }, (error, addresses) =>
-      onAddresses(socket, options, error, addresses, { host, port, localPort, timeoutMs }),
+      onAddresses(socket, options, error, addresses, course, { timeoutMs, delayMs }),
     );
   } else {
-    lookup(host, lookupOptions, (error, ip, family) =>
-      onAddress(socket, options, error, ip, family, { host, port, localAddress, localPort }),
-    );
+    lookup(host, lookupOptions, (error, ip, family) => onAddress(socket, options, error, ip, family, course));
   }
+}
+
+/** When the next attempt starts beside the one before, in milliseconds; `undefined` if attempts don't overlap. */
+function attemptDelay(options: ConnectOptions, usesAll: boolean): number | undefined {
+  if (options.happyEyeballs == null) return usesAll ? defaultAttemptDelay() : undefined;
+  const delayMs = attemptDelayOf(options.happyEyeballs, 'options.happyEyeballs');
+  if (delayMs !== undefined && options.autoSelectFamily === false)
+    throw invalidArgValue('options.happyEyeballs', options.happyEyeballs, 'needs autoSelectFamily');
+  return delayMs;
 }
 
 function lookupOptionsFor(options: ConnectOptions): dns.LookupOptions {
@@ -111,11 +117,6 @@ function lookupOptionsFor(options: ConnectOptions): dns.LookupOptions {
   let hints = options.hints || 0;
   if (family !== 4 && family !== 6 && hints === 0) hints = dns.ADDRCONFIG;
   return { family, hints } as dns.LookupOptions;
-}
-
-/** No listener can stand yet when createConnection's lookup fails at once. */
-function failLater(socket: Socket, error: Error): void {
-  process.nextTick(() => socket.destroy(error));
 }
 
 function badAddress(ip: unknown, family: unknown, options: ConnectOptions): Error | undefined {
@@ -130,9 +131,9 @@ function onAddress(
   error: Error | null,
   ip: unknown,
   family: unknown,
-  route: Omit<Route, keyof Target> & { host: string },
+  { host, ...route }: Course,
 ): void {
-  socket.emit('lookup', error, ip, family, route.host);
+  socket.emit('lookup', error, ip, family, host);
   if (!socket.connecting) return; // destroyed by a listener, or while we looked it up
   const problem = error ?? badAddress(ip, family, options);
   if (problem) {
@@ -148,36 +149,43 @@ function onAddresses(
   options: ConnectOptions,
   error: Error | null,
   addresses: unknown,
-  plan: { host: string; port: number; localPort: number | undefined; timeoutMs: number },
+  course: Course,
+  plan: Plan,
 ): void {
+  if (!socket.connecting) return;
+  const { host, ...route } = course;
   if (error) {
-    socket.emit('lookup', error, undefined, undefined, plan.host);
-    if (socket.connecting) failLater(socket, error);
+    socket.emit('lookup', error, undefined, undefined, host);
+    failLater(socket, error);
     return;
   }
-  const found = addresses as { address: string; family: number }[];
+  // A lookup of the user's may have brought anything.
+  const found: Partial<dns.LookupAddress>[] = Array.isArray(addresses) ? addresses.map((each) => each ?? {}) : [];
   for (const { address, family } of found) {
-    socket.emit('lookup', null, address, family, plan.host);
+    socket.emit('lookup', error, address, family, host);
     if (!socket.connecting) return;
   }
   const targets = interleave(found);
-  if (targets.length === 0) {
+  const [only] = targets;
+  if (only === undefined) {
     const [first] = found;
     failLater(socket, badAddress(first?.address, first?.family, options) ?? invalidIpAddress(first?.address));
     return;
   }
   socket._unrefTimer();
-  const [only] = targets;
-  if (targets.length === 1 && only !== undefined)
-    connectOnce(socket, { ...only, port: plan.port, localPort: plan.localPort });
-  else new Attempts(socket, targets, plan.port, plan.localPort, plan.timeoutMs).next();
+  if (targets.length === 1) connectOnce(socket, { ...route, ...only });
+  else if (plan.delayMs !== undefined) Race.start(socket, targets, course, plan.delayMs);
+  else new Attempts(socket, targets, route.port, route.localPort, plan.timeoutMs).next();
 }
 
-/** Valid addresses without repeats, families taking turns, the family of the first one first (RFC 8305 section 4). */
-function interleave(found: { address: string; family: number }[]): Target[] {
+/**
+ * Valid addresses without repeats, families taking turns, the family of the first one first (RFC 8305 section 4, with a
+ * First Address Family Count of 1); within a family the resolver's order stays.
+ */
+function interleave(found: Partial<dns.LookupAddress>[]): Target[] {
   const byFamily = new Map<number, Set<string>>();
   for (const { address, family } of found) {
-    if (!isIP(address) || (family !== 4 && family !== 6)) continue;
+    if (typeof address !== 'string' || !isIP(address) || (family !== 4 && family !== 6)) continue;
     if (!byFamily.has(family)) byFamily.set(family, new Set());
     byFamily.get(family)?.add(address);
   }
@@ -186,181 +194,4 @@ function interleave(found: { address: string; family: number }[]): Target[] {
   for (let i = 0; lists.some((list) => i < list.length); i++)
     for (const list of lists) if (list[i] !== undefined) targets.push(list[i] as Target);
   return targets;
-}
-
-// ---- one attempt ----
-
-/** The socket's handle from now on. One of an attempt before, or of a connection before, is given up. */
-function takeHandle(socket: Socket, handle: Handle): void {
-  const before = socket._handle;
-  if (before !== null) {
-    before.socket = null;
-    before.onConnected = null;
-    before.close();
-  }
-  socket._handle = handle;
-  handle.socket = socket;
-}
-
-/** Opens a socket for a route. @returns the handle, or the error of binding it */
-function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoException {
-  const fd = Connection.socket(turn, route.family === 6 ? AF.INET6 : AF.INET);
-  if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port, 'undefined:undefined'); // as Node says it
-  const handle = new Handle(turn, fd, false);
-  if (!socket._isRef) handle.unref();
-  const { localPort } = route;
-  const localAddress = route.localAddress || (localPort ? UNSPECIFIED[route.family] : undefined);
-  if (localAddress === undefined) return handle;
-  const family = isIP(localAddress) as 4 | 6;
-  const sockaddr = encodeIp(localAddress, localPort ?? 0, family);
-  setReuseAddress(turn.ring.native, fd); // or the port is nobody's for a minute after this connection
-  const result = sockaddr === undefined ? -ERRNO.EINVAL : turn.ring.native.bind(fd, sockaddr);
-  if (result === 0) return handle;
-  handle.close();
-  return hostPortException(-result, 'bind', localAddress, localPort);
-}
-
-function connectOnce(socket: Socket, route: Route): void {
-  const handle = openHandle(socket, route);
-  if (handle instanceof Error) {
-    socket.destroy(handle);
-    return;
-  }
-  takeHandle(socket, handle);
-  socket.emit('connectionAttempt', route.ip, route.port, route.family);
-  if (!socket.connecting) return;
-  const blockList = (socket as { blockList?: BlockList }).blockList;
-  if (blockList?.check(route.ip, route.family === 6 ? 'ipv6' : 'ipv4')) {
-    socket.destroy(ipBlocked(route.ip));
-    return;
-  }
-  handle.onConnected = (errno) => {
-    handle.onConnected = null;
-    if (errno === 0) {
-      socket._adopt(handle);
-      return;
-    }
-    const error = connectError(errno, handle, route);
-    socket.emit('connectionAttemptFailed', route.ip, route.port, route.family, error);
-    socket.destroy(error);
-  };
-  handle.connect(encodeIp(route.ip, route.port, route.family) as Uint8Array);
-}
-
-/**
- * What connect(2) refuses at once (all but these) is told by libuv in the call itself, and Node's message then has the
- * local address.
- */
-const LATE_ERRNOS: ReadonlySet<number> = new Set([111 /* ECONNREFUSED */, ETIMEDOUT, 113 /* EHOSTUNREACH */, 104, 103]);
-
-function connectError(errno: number, handle: Handle, route: Route): NodeJS.ErrnoException {
-  const { ip, port, localAddress, localPort } = route;
-  if (localAddress && localPort && LATE_ERRNOS.has(errno)) {
-    const error = hostPortException(errno, 'connect', ip, port, `${localAddress}:${localPort}`);
-    return Object.assign(error, { localAddress, localPort });
-  }
-  if (LATE_ERRNOS.has(errno)) return hostPortException(errno, 'connect', ip, port);
-  const local: Partial<IpAddress> = {};
-  handle.getsockname(local);
-  return hostPortException(errno, 'connect', ip, port, `${local.address}:${local.port}`);
-}
-
-function connectPath(socket: Socket, path: string): void {
-  const fd = Connection.socket(turn, AF.UNIX);
-  if (fd < 0) {
-    failLater(socket, hostPortException(-fd, 'connect', path, undefined));
-    return;
-  }
-  const handle = new Handle(turn, fd, true);
-  if (!socket._isRef) handle.unref();
-  takeHandle(socket, handle);
-  socket.emit('connectionAttempt', path, undefined, undefined);
-  const sockaddr = encodePath(path);
-  handle.onConnected = (errno) => {
-    handle.onConnected = null;
-    if (errno === 0) {
-      socket._adopt(handle);
-      return;
-    }
-    const error = hostPortException(errno, 'connect', path, undefined);
-    socket.emit('connectionAttemptFailed', path, undefined, undefined, error);
-    socket.destroy(error);
-  };
-  if (sockaddr === undefined)
-    failLater(socket, hostPortException(ERRNO.EINVAL, 'connect', path, undefined, 'undefined:undefined'));
-  else handle.connect(sockaddr);
-}
-
-// ---- several attempts ----
-
-/** Attempts in sequence: an attempt that takes too long is given up, as Node does, and the next address is tried. */
-class Attempts {
-  readonly #socket: Socket;
-  readonly #targets: Target[];
-  readonly #port: number;
-  readonly #localPort: number | undefined;
-  readonly #timeoutMs: number;
-  readonly #errors: NodeJS.ErrnoException[] = [];
-  #current = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(socket: Socket, targets: Target[], port: number, localPort: number | undefined, timeoutMs: number) {
-    this.#socket = socket;
-    this.#targets = targets;
-    this.#port = port;
-    this.#localPort = localPort;
-    this.#timeoutMs = timeoutMs;
-    socket.autoSelectFamilyAttemptedAddresses = [];
-  }
-
-  next(): void {
-    const socket = this.#socket;
-    clearTimeout(this.#timer);
-    if (!socket.connecting) return;
-    const target = this.#targets[this.#current++];
-    if (target === undefined) {
-      socket.destroy(this.#errors.length === 0 ? socketConnectionTimeout() : aggregateConnectError(this.#errors));
-      return;
-    }
-    const route: Route = { ...target, port: this.#port, localPort: this.#localPort };
-    const handle = openHandle(socket, route);
-    if (handle instanceof Error) {
-      this.#failed(route, handle);
-      return;
-    }
-    const blockList = (socket as { blockList?: BlockList }).blockList;
-    if (blockList?.check(route.ip, route.family === 6 ? 'ipv6' : 'ipv4')) {
-      handle.close();
-      this.#failed(route, ipBlocked(route.ip) as NodeJS.ErrnoException);
-      return;
-    }
-    takeHandle(socket, handle);
-    socket.autoSelectFamilyAttemptedAddresses?.push(`${route.ip}:${route.port}`);
-    socket.emit('connectionAttempt', route.ip, route.port, route.family);
-    if (!socket.connecting) return;
-    handle.onConnected = (errno) => this.#onConnected(errno, handle, route);
-    handle.connect(encodeIp(route.ip, route.port, route.family) as Uint8Array);
-    if (this.#current < this.#targets.length)
-      this.#timer = setTimeout(() => this.#timedOut(handle, route), this.#timeoutMs);
-  }
-
-  #onConnected(errno: number, handle: Handle, route: Route): void {
-    clearTimeout(this.#timer);
-    handle.onConnected = null;
-    if (errno === 0) this.#socket._adopt(handle);
-    else this.#failed(route, connectError(errno, handle, route));
-  }
-
-  #failed(route: Route, error: NodeJS.ErrnoException): void {
-    this.#errors.push(error);
-    this.#socket.emit('connectionAttemptFailed', route.ip, route.port, route.family, error);
-    this.next();
-  }
-
-  #timedOut(handle: Handle, route: Route): void {
-    if (handle.onConnected === null) return;
-    this.#socket.emit('connectionAttemptTimeout', route.ip, route.port, route.family);
-    this.#errors.push(hostPortException(ETIMEDOUT, 'connect', route.ip, route.port));
-    this.next();
-  }
 }

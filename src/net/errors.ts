@@ -70,6 +70,18 @@ export function aggregateConnectError(errors: NodeJS.ErrnoException[]): Aggregat
   return error;
 }
 
+/** All attempts of a connect that overlapped them failed; unlike Node's, the message says how. */
+export function overlappingConnectError(
+  { host, port }: { host: string; port: number },
+  errors: NodeJS.ErrnoException[],
+): AggregateError & { code: string | undefined } {
+  const error = aggregateConnectError(errors);
+  const details = errors.map(({ message }) => message).join('; ');
+  const message = `all ${errors.length} attempts to connect to ${host}:${port} failed: ${details}`;
+  Object.defineProperty(error, 'message', { value: message, writable: true, configurable: true });
+  return error;
+}
+
 // ---- Node's own errors ----
 
 export const invalidArgType = (name: string, expected: string, got: unknown): TypeError =>
@@ -114,7 +126,8 @@ export const invalidAddressFamily = (family: unknown, host: unknown, port: unkno
     { host, port },
   );
 
-export const ipBlocked = (ip: string): Error => coded(Error, 'ERR_IP_BLOCKED', `IP(${ip}) is blocked by net.BlockList`);
+export const ipBlocked = (ip: string): NodeJS.ErrnoException =>
+  coded(Error, 'ERR_IP_BLOCKED', `IP(${ip}) is blocked by net.BlockList`);
 
 export const invalidFdType = (type: string): TypeError =>
   coded(TypeError, 'ERR_INVALID_FD_TYPE', `Unsupported fd type: ${type}`);

@@ -1,6 +1,11 @@
 /** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
 import nodeNet from 'node:net';
-import { autoSelectFamilyDefaults, LEAST_ATTEMPT_TIMEOUT_MS } from './defaults.ts';
+import {
+  autoSelectFamilyDefaults,
+  getDefaultHappyEyeballs,
+  LEAST_ATTEMPT_TIMEOUT_MS,
+  setDefaultHappyEyeballs,
+} from './defaults.ts';
 import { createServer, Server } from './server.ts';
 import { connect, Socket } from './socket.ts';
 import { validateBoolean, validateInt32 } from './validate.ts';
@@ -29,6 +34,10 @@ const { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } = nodeNet;
 /** Deprecated and without effect outside Windows, but Node 20 and 22 have it. */
 const { _setSimultaneousAccepts } = nodeNet as { _setSimultaneousAccepts?: unknown };
 
+/** Ours, and there on every engine. */
+export const additions = { getDefaultHappyEyeballs, setDefaultHappyEyeballs };
+
+/** What Node's `net` exports, on an engine of ours. */
 export const ownNet = {
   ...(_setSimultaneousAccepts === undefined ? {} : { _setSimultaneousAccepts }),
   BlockList,

@@ -34,8 +34,9 @@ import {
 import { isWrappersListener } from './foreign-wrap.ts';
 import { familyOf, type Handle, wrap } from './handle.ts';
 import { OnRead } from './on-read.ts';
+import type { Race } from './race.ts';
 import type { ServerClass } from './server.ts';
-import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kRace, kTurnCork } from './symbols.ts';
 import {
   timerDuration,
   validateAbortSignal,
@@ -102,6 +103,7 @@ export class SocketClass extends Duplex {
   declare [kHasWriteCallbacks]: boolean;
   declare [kOnRead]: OnRead | null;
   declare [kLastWriteBytes]: number;
+  declare [kRace]: Race | null;
   declare [kTimer]: NodeJS.Timeout | null;
   declare [kBytesRead]: number;
   declare [kBytesWritten]: number;
@@ -299,13 +301,13 @@ export class SocketClass extends Duplex {
     // A signal that was aborted before destroys within Duplex's constructor, when nothing of ours is set.
     const handle = this._handle;
     const hadError = error !== null && error !== undefined;
+    // In Node 'close' has a phase of the loop for itself, behind that of setImmediate.
+    const onClosed = () => void setImmediate(() => this.emit('close', hadError));
     if (handle) {
       this[kBytesRead] = handle.bytesRead;
       this[kBytesWritten] = handle.bytesWritten;
       handle.isReset = this.resetAndClosing;
       this.resetAndClosing = false;
-      // In Node 'close' has a phase of the loop for itself, behind that of setImmediate.
-      const onClosed = () => void setImmediate(() => this.emit('close', hadError));
       if (this._closeAfterHandlingError) {
         queueMicrotask(() => {
           handle.close(onClosed);
@@ -319,10 +321,12 @@ export class SocketClass extends Duplex {
       }
       callback(error);
     } else {
+      const race = this[kRace];
+      race?.close(onClosed);
       callback(error);
       // Node has a handle as soon as it connects, and 'close' comes when that is closed: in a phase of its own.
-      if (wasConnecting) setImmediate(() => this.emit('close', hadError));
-      else process.nextTick(emitClose, this);
+      if (!wasConnecting) process.nextTick(emitClose, this);
+      else if (!race) onClosed();
     }
     if (this._server) {
       this._server._connections--;
@@ -604,6 +608,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kHasWriteCallbacks] = false;
   socket[kOnRead] = OnRead.from(options.onread);
   socket[kLastWriteBytes] = 0;
+  socket[kRace] = null;
   socket[kTimer] = null;
   socket[kBytesRead] = 0;
   socket[kBytesWritten] = 0;

@@ -10,3 +10,5 @@ export const kHasWriteCallbacks: unique symbol = Symbol('has write callbacks');
 export const kOnEnd: unique symbol = Symbol('on end');
 /** Bytes of the write in flight, to see progress when the idle timer fires. */
 export const kLastWriteBytes: unique symbol = Symbol('last write bytes');
+/** The attempts to connect that are under way at once, or null. */
+export const kRace: unique symbol = Symbol('race');

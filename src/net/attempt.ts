@@ -1,0 +1,171 @@
+/**
+ * One attempt to connect: a socket that is opened, bound if asked to, and connected to one address. Where there is only
+ * one address, that is all there is to connecting; attempts.ts and race.ts make several.
+ *
+ * In: a route, or the path of a unix socket. Out: the socket's `_adopt(handle)`, or its `destroy(error)`.
+ */
+import type { BlockList } from 'node:net';
+import { AF, ERRNO } from '../engine/abi.ts';
+import { Connection } from '../engine/connection.ts';
+import { choice } from '../engine/engine.ts';
+import type { Turn } from '../engine/turn.ts';
+import { encodeIp, encodePath, type IpAddress } from './address.ts';
+import { hostPortException, ipBlocked } from './errors.ts';
+import { Handle } from './handle.ts';
+import type { Socket } from './socket.ts';
+import { setReuseAddress } from './socket-options.ts';
+import { kRace } from './symbols.ts';
+
+const turn = choice.turn as Turn;
+
+/** An address that a name stands for. */
+export interface Target {
+  ip: string;
+  family: 4 | 6;
+}
+
+/** Where an attempt goes from and to. */
+export interface Route extends Target {
+  port: number;
+  localAddress?: string | undefined;
+  localPort?: number | undefined;
+}
+
+const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
+
+/** No listener can stand yet when createConnection fails at once. */
+export function failLater(socket: Socket, error: Error): void {
+  process.nextTick(() => socket.destroy(error));
+}
+
+/** The socket's handle from now on. One of an attempt before, or of a connection before, is given up. */
+export function takeHandle(socket: Socket, handle: Handle): void {
+  socket[kRace]?.close();
+  const before = socket._handle;
+  if (before !== null) {
+    before.socket = null;
+    before.onConnected = null;
+    before.close();
+  }
+  socket._handle = handle;
+  handle.socket = socket;
+}
+
+/** Opens a socket for a route, and says in it from where. @returns the handle, or the error of binding it */
+export function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoException {
+  const fd = Connection.socket(turn, route.family === 6 ? AF.INET6 : AF.INET);
+  if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port, 'undefined:undefined'); // as Node says it
+  const handle = new Handle(turn, fd, false);
+  if (!socket._isRef) handle.unref();
+  const { localPort } = route;
+  const localAddress = route.localAddress || (localPort ? UNSPECIFIED[route.family] : undefined);
+  if (localAddress === undefined) return handle;
+  route.localAddress = localAddress;
+  const sockaddr = encodeIp(localAddress, localPort ?? 0, route.family);
+  setReuseAddress(turn.ring.native, fd); // or the port is nobody's for a minute after this connection
+  const result = sockaddr === undefined ? -ERRNO.EINVAL : turn.ring.native.bind(fd, sockaddr);
+  if (result === 0) return handle;
+  handle.close();
+  return hostPortException(-result, 'bind', localAddress, localPort);
+}
+
+/** Starts to connect an opened handle; `onConnected` is called once, with the error if there is one. */
+export function connectHandle(
+  handle: Handle,
+  route: Route,
+  onConnected: (error: NodeJS.ErrnoException | undefined, isLate: boolean) => void,
+): void {
+  handle.onConnected = (errno) => {
+    handle.onConnected = null;
+    if (errno === 0) onConnected(undefined, true);
+    else onConnected(connectError(errno, handle, route), LATE_ERRNOS.has(errno));
+  };
+  handle.connect(encodeIp(route.ip, route.port, route.family) as Uint8Array);
+}
+
+/** @returns the error if the socket's block list has the address */
+export function blockedError(socket: Socket, { ip, family }: Target): NodeJS.ErrnoException | undefined {
+  const blockList = (socket as { blockList?: BlockList }).blockList;
+  return blockList?.check(ip, family === 6 ? 'ipv6' : 'ipv4') ? ipBlocked(ip) : undefined;
+}
+
+/**
+ * What connect(2) refuses at once (all but these) is told by libuv in the call itself, and Node's message then has the
+ * local address.
+ */
+const LATE_ERRNOS: ReadonlySet<number> = new Set([
+  ERRNO.ECONNREFUSED,
+  ERRNO.ETIMEDOUT,
+  ERRNO.EHOSTUNREACH,
+  ERRNO.ECONNRESET,
+  ERRNO.ECONNABORTED,
+]);
+
+function connectError(errno: number, handle: Handle, route: Route): NodeJS.ErrnoException {
+  if (LATE_ERRNOS.has(errno)) return lateError(errno, route);
+  const local: Partial<IpAddress> = {};
+  handle.getsockname(local);
+  return hostPortException(errno, 'connect', route.ip, route.port, `${local.address}:${local.port}`);
+}
+
+export function lateError(errno: number, route: Route): NodeJS.ErrnoException {
+  const { ip, port, localAddress, localPort } = route;
+  if (!localAddress || !localPort) return hostPortException(errno, 'connect', ip, port);
+  const error = hostPortException(errno, 'connect', ip, port, `${localAddress}:${localPort}`);
+  return Object.assign(error, { localAddress, localPort });
+}
+
+/** Connects to the only address there is. */
+export function connectOnce(socket: Socket, route: Route): void {
+  const handle = openHandle(socket, route);
+  if (handle instanceof Error) {
+    socket.destroy(handle);
+    return;
+  }
+  takeHandle(socket, handle);
+  socket.emit('connectionAttempt', route.ip, route.port, route.family);
+  if (!socket.connecting) return;
+  const blocked = blockedError(socket, route);
+  if (blocked !== undefined) {
+    socket.destroy(blocked);
+    return;
+  }
+  connectHandle(handle, route, (error, isLate) => {
+    if (error === undefined) {
+      socket._adopt(handle);
+      return;
+    }
+    // Node tells of an attempt that fails later, not of one that is refused in the call.
+    if (isLate) socket.emit('connectionAttemptFailed', route.ip, route.port, route.family, error);
+    socket.destroy(error);
+  });
+}
+
+/** Connects to a unix socket. */
+export function connectPath(socket: Socket, path: string): void {
+  const fd = Connection.socket(turn, AF.UNIX);
+  if (fd < 0) {
+    failLater(socket, hostPortException(-fd, 'connect', path, undefined));
+    return;
+  }
+  const handle = new Handle(turn, fd, true);
+  if (!socket._isRef) handle.unref();
+  takeHandle(socket, handle);
+  socket.emit('connectionAttempt', path, undefined, undefined);
+  const sockaddr = encodePath(path);
+  if (sockaddr === undefined) {
+    failLater(socket, hostPortException(ERRNO.EINVAL, 'connect', path, undefined, 'undefined:undefined'));
+    return;
+  }
+  handle.onConnected = (errno) => {
+    handle.onConnected = null;
+    if (errno === 0) {
+      socket._adopt(handle);
+      return;
+    }
+    const error = hostPortException(errno, 'connect', path, undefined);
+    socket.emit('connectionAttemptFailed', path, undefined, undefined, error);
+    socket.destroy(error);
+  };
+  handle.connect(sockaddr);
+}
