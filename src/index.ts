@@ -6,13 +6,19 @@
  */
 import nodeNet from 'node:net';
 import { choice, type EngineName } from './engine/engine.ts';
-import type { HappyEyeballs } from './net/defaults.ts';
-import { additions, ownNet } from './net/net.ts';
+import {
+  additions,
+  type BlockListConstructor,
+  type CompleteBlockList,
+  type HappyEyeballs,
+  helpers,
+  ownNet,
+} from './net/net.ts';
 
 export type * from 'node:net';
 export type { EngineName, HappyEyeballs };
 
-export type BlockList = nodeNet.BlockList;
+export type BlockList = CompleteBlockList;
 export type Server = nodeNet.Server;
 export type Socket = nodeNet.Socket;
 export type SocketAddress = nodeNet.SocketAddress;
@@ -41,7 +47,8 @@ export interface HappyEyeballsOptions {
 type Connect = typeof nodeNet.connect &
   ((options: nodeNet.TcpNetConnectOpts & HappyEyeballsOptions, listener?: () => void) => nodeNet.Socket);
 
-type Net = Omit<typeof nodeNet, 'connect' | 'createConnection'> & {
+type Net = Omit<typeof nodeNet, 'BlockList' | 'connect' | 'createConnection'> & {
+  BlockList: BlockListConstructor;
   connect: Connect;
   createConnection: Connect;
 };
@@ -54,7 +61,7 @@ export const engineReason: string = choice.reason;
 /** Types as members of the default export: `net.Socket`, `net.Server`, as with Node's. */
 declare namespace net {
   export type AddressInfo = nodeNet.AddressInfo;
-  export type BlockList = nodeNet.BlockList;
+  export type BlockList = CompleteBlockList;
   export type IpcNetConnectOpts = nodeNet.IpcNetConnectOpts;
   export type IpcSocketConnectOpts = nodeNet.IpcSocketConnectOpts;
   export type IPVersion = nodeNet.IPVersion;
@@ -76,6 +83,7 @@ declare namespace net {
 const net: Net & typeof additions & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
   Object.create(null),
   choice.turn === null ? nodeNet : (ownNet as unknown as Net),
+  helpers,
   additions,
   { engine, engineReason },
 );

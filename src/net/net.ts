@@ -1,5 +1,6 @@
 /** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
 import nodeNet from 'node:net';
+import { BlockList } from './block-list.ts';
 import {
   autoSelectFamilyDefaults,
   getDefaultHappyEyeballs,
@@ -8,6 +9,7 @@ import {
 } from './defaults.ts';
 import { createServer, Server } from './server.ts';
 import { connect, Socket } from './socket.ts';
+import { SocketAddress } from './socket-address.ts';
 import { validateBoolean, validateInt32 } from './validate.ts';
 
 function getDefaultAutoSelectFamily(): boolean {
@@ -28,20 +30,23 @@ function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
   autoSelectFamilyDefaults.attemptTimeoutMs = Math.max(value, LEAST_ATTEMPT_TIMEOUT_MS);
 }
 
-/** Node's own helpers stay Node's: other parts of Node take no other BlockList. */
-const { BlockList, SocketAddress, isIP, isIPv4, isIPv6 } = nodeNet;
+const { isIP, isIPv4, isIPv6 } = nodeNet;
 
 /** Deprecated and without effect outside Windows, but Node 20 and 22 have it. */
 const { _setSimultaneousAccepts } = nodeNet as { _setSimultaneousAccepts?: unknown };
 
-/** Ours, and there on every engine. */
+export type { BlockListConstructor, CompleteBlockList } from './block-list.ts';
+export type { HappyEyeballs } from './defaults.ts';
+
+/** As the newest Node has them; on every engine. */
+export const helpers = { BlockList, SocketAddress };
+
+/** Ours; on every engine. */
 export const additions = { getDefaultHappyEyeballs, setDefaultHappyEyeballs };
 
 /** What Node's `net` exports, on an engine of ours. */
 export const ownNet = {
   ...(_setSimultaneousAccepts === undefined ? {} : { _setSimultaneousAccepts }),
-  BlockList,
-  SocketAddress,
   Server,
   Socket,
   Stream: Socket,

@@ -17,6 +17,7 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
+import { validateBlockList } from './block-list.ts';
 import { callable } from './callable.ts';
 import { ClusterHandle } from './cluster-handle.ts';
 import { invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
@@ -210,7 +211,7 @@ export class ServerClass extends EventEmitter {
       this._drop(handle);
       return;
     }
-    if (this.blockList !== undefined && this._isBlocked(handle)) {
+    if (this.blockList && this._isBlocked(handle)) {
       handle.close();
       return;
     }
@@ -363,8 +364,7 @@ function initialize(
     validateNumber(options.highWaterMark, 'options.highWaterMark');
     if (options.highWaterMark < 0) options.highWaterMark = getDefaultHighWaterMark(false);
   }
-  if (options.blockList !== undefined && !(options.blockList instanceof BlockList))
-    throw invalidArgType('options.blockList', 'an instance of net.BlockList', options.blockList);
+  if (options.blockList) validateBlockList(options.blockList);
   server._connections = 0;
   server._handle = null;
   server._usingWorkers = false;
@@ -379,7 +379,7 @@ function initialize(
   server.keepAlive = Boolean(options.keepAlive);
   server.keepAliveInitialDelay = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
   server.highWaterMark = options.highWaterMark ?? getDefaultHighWaterMark(false);
-  server.blockList = options.blockList;
+  server.blockList = options.blockList || undefined;
 }
 
 export type Server = ServerClass;

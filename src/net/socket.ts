@@ -17,6 +17,7 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { type Callback, normalizeArgs } from './args.ts';
+import { validateBlockList } from './block-list.ts';
 import { callable } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
 import {
@@ -580,6 +581,7 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
   }
   if (given.typeOfService !== undefined) validateInt32(given.typeOfService, 'options.typeOfService', 0, 255);
   if (given.signal !== undefined) validateAbortSignal(given.signal, 'options.signal'); // Duplex listens to it
+  if (given.blockList) validateBlockList(given.blockList);
   given.allowHalfOpen = Boolean(given.allowHalfOpen);
   given.emitClose = false;
   given.autoDestroy = true;
@@ -603,7 +605,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket._server = null;
   socket.timeout = undefined;
   socket.resetAndClosing = false;
-  socket.blockList = options.blockList;
+  socket.blockList = options.blockList || undefined;
   socket[kTurnCork] = false;
   socket[kHasWriteCallbacks] = false;
   socket[kOnRead] = OnRead.from(options.onread);

@@ -362,10 +362,10 @@ test('what the option does not understand is an error', limit, () => {
     [{ attemptDelayMs: 10.5 }, 'ERR_OUT_OF_RANGE'],
   ];
   for (const [value, code] of bad) {
-    assert.throws(() => net.setDefaultHappyEyeballs(value as never), { code }, String(value));
+    assert.throws(() => net.setDefaultHappyEyeballs(value as never), { code }, JSON.stringify(value));
     if (engine === 'node' || value === null) continue; // null is no value, as with autoSelectFamily
     const options = { port: 1, host: 'x', happyEyeballs: value };
-    assert.throws(() => new net.Socket().connect(options as never), { code }, String(value));
+    assert.throws(() => new net.Socket().connect(options as never), { code }, JSON.stringify(value));
   }
   if (engine === 'node') return;
   assert.throws(() => new net.Socket().connect({ port: 1, autoSelectFamily: false, happyEyeballs: true } as never), {

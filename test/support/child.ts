@@ -31,6 +31,8 @@ export interface Child {
 export interface ChildOptions extends SpawnOptions {
   /** For `ulimit -n`. */
   maxDescriptors?: number;
+  /** Node's own options. */
+  execArgv?: string[];
 }
 
 const prelude = `import net from 'millrace';
@@ -43,18 +45,18 @@ const heard = (fn) => process.stdin.setEncoding('utf8').on('data', (text) => fn(
  * Runs a JavaScript module in which `net` is the module under test, `say(text)` prints a line and `heard(fn)` is called with
  * what the test says. Killed after the test.
  */
-export function run(t: Stage, source: string, { maxDescriptors, ...options }: ChildOptions = {}): Child {
-  const node = [process.execPath, '--no-warnings', '--input-type=module', '-e', prelude + source];
+export function run(t: Stage, source: string, { maxDescriptors, execArgv = [], ...options }: ChildOptions = {}): Child {
+  const node = [process.execPath, ...execArgv, '--no-warnings', '--input-type=module', '-e', prelude + source];
   const command =
     maxDescriptors === undefined ? node : ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...node];
-  const env = { ...process.env };
+  const env = { ...process.env, ...options.env };
   // The runner's: with it, the child would believe that it is a test file.
   delete env['NODE_TEST_CONTEXT'];
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: root,
-    env,
     stdio: ['pipe', 'pipe', 'pipe'],
     ...options,
+    env,
   });
   t.after(() => {
     child.kill('SIGKILL');
