@@ -13,8 +13,8 @@ import { AF } from '../engine/abi.ts';
 
 /** Bytes that hold any address. */
 export const SOCKADDR_BYTES = 128;
-/** sizeof(sockaddr_un.sun_path) less the terminating zero. */
-export const MOST_PATH_BYTES = 107;
+/** sizeof(sockaddr_un.sun_path); a path that fills it needs no terminating zero. */
+export const MOST_PATH_BYTES = 108;
 
 export interface IpAddress {
   address: string;
@@ -85,12 +85,13 @@ function scopeName(id: number): string {
   return String(id);
 }
 
-/** @returns the sockaddr, or `undefined` if the path is too long (unix(7)) */
+/** @returns the sockaddr, or `undefined` if the path is too long or has a zero byte, where the kernel would cut it (unix(7)) */
 export function encodePath(path: string): Uint8Array | undefined {
   const bytes = Buffer.from(path);
   if (bytes.length > MOST_PATH_BYTES) return undefined;
   const isAbstract = bytes[0] === 0;
-  const out = Buffer.alloc(2 + bytes.length + (isAbstract ? 0 : 1));
+  if (!isAbstract && bytes.includes(0)) return undefined;
+  const out = Buffer.alloc(2 + (isAbstract ? bytes.length : Math.min(bytes.length + 1, MOST_PATH_BYTES)));
   out.writeUInt16LE(AF.UNIX, 0);
   bytes.copy(out, 2);
   return out;

@@ -61,26 +61,40 @@ export function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoE
   const localAddress = route.localAddress || (localPort ? UNSPECIFIED[route.family] : undefined);
   if (localAddress === undefined) return handle;
   route.localAddress = localAddress;
-  const sockaddr = encodeIp(localAddress, localPort ?? 0, route.family);
-  setReuseAddress(turn.ring.native, fd); // or the port is nobody's for a minute after this connection
-  const result = sockaddr === undefined ? -ERRNO.EINVAL : turn.ring.native.bind(fd, sockaddr);
+  const result = bind(fd, localAddress, localPort || 0, route.family);
   if (result === 0) return handle;
   handle.close();
   return hostPortException(-result, 'bind', localAddress, localPort);
 }
 
-/** Starts to connect an opened handle; `onConnected` is called once, with the error if there is one. */
+/** @returns 0 or `-errno` */
+function bind(fd: number, address: string, port: number, family: 4 | 6): number {
+  const sockaddr = encodeIp(address, port & 0xffff, family);
+  if (sockaddr === undefined) return -ERRNO.EINVAL;
+  setReuseAddress(turn.ring.native, fd); // or the port is nobody's for a minute after this connection
+  const result = turn.ring.native.bind(fd, sockaddr);
+  // As Node, which binds the low 16 bits of a number and finds that it got another port.
+  return result === 0 && port > 0 && port !== (port & 0xffff) ? -ERRNO.EADDRINUSE : result;
+}
+
+/** Connects an opened handle; `onConnected` is called once, maybe at once, with the error if there is one. */
 export function connectHandle(
   handle: Handle,
   route: Route,
   onConnected: (error: NodeJS.ErrnoException | undefined, isLate: boolean) => void,
 ): void {
+  const sockaddr = encodeIp(route.ip, route.port, route.family);
+  if (sockaddr === undefined) {
+    // A lookup that says IPv4 of an IPv6 address; Node tells it in the call.
+    onConnected(hostPortException(ERRNO.EINVAL, 'connect', route.ip, route.port, 'undefined:undefined'), false);
+    return;
+  }
   handle.onConnected = (errno) => {
     handle.onConnected = null;
     if (errno === 0) onConnected(undefined, true);
     else onConnected(connectError(errno, handle, route), LATE_ERRNOS.has(errno));
   };
-  handle.connect(encodeIp(route.ip, route.port, route.family) as Uint8Array);
+  handle.connect(sockaddr);
 }
 
 /** @returns the error if the socket's block list has the address */

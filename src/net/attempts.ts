@@ -55,13 +55,13 @@ export class Attempts {
     socket.autoSelectFamilyAttemptedAddresses?.push(`${route.ip}:${route.port}`);
     socket.emit('connectionAttempt', route.ip, route.port, route.family);
     if (!socket.connecting) return;
+    if (this.#current < this.#targets.length)
+      this.#timer = setTimeout(() => this.#timedOut(handle, route), this.#timeoutMs);
     connectHandle(handle, route, (error) => {
       clearTimeout(this.#timer);
       if (error === undefined) socket._adopt(handle);
       else this.#failed(route, error);
     });
-    if (this.#current < this.#targets.length)
-      this.#timer = setTimeout(() => this.#timedOut(handle, route), this.#timeoutMs);
   }
 
   #failed(route: Route, error: NodeJS.ErrnoException): void {

@@ -70,9 +70,7 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   if (host.includes('\0')) throw invalidArgValue('options.host', host, 'must be a string without null bytes');
   if (localAddress && !isIP(localAddress)) throw invalidIpAddress(localAddress);
   if (localPort) validateNumber(localPort, 'options.localPort');
-  if (typeof options.port !== 'number' && typeof options.port !== 'string')
-    throw invalidArgType('options.port', 'one of type number or string', options.port);
-  const port = validatePort(options.port);
+  const port = options.port === undefined ? 0 : portOf(options.port); // undefined comes with an empty path
   const usesAll = options.autoSelectFamily ?? autoSelectFamilyDefaults.isOn;
   validateBoolean(usesAll, 'options.autoSelectFamily');
   let timeoutMs = options.autoSelectFamilyAttemptTimeout ?? autoSelectFamilyDefaults.attemptTimeoutMs;
@@ -101,6 +99,12 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   } else {
     lookup(host, lookupOptions, (error, ip, family) => onAddress(socket, options, error, ip, family, course));
   }
+}
+
+function portOf(port: unknown): number {
+  if (typeof port !== 'number' && typeof port !== 'string')
+    throw invalidArgType('options.port', 'one of type number or string', port);
+  return validatePort(port);
 }
 
 /** When the next attempt starts beside the one before, in milliseconds; `undefined` if attempts don't overlap. */

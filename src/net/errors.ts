@@ -4,7 +4,7 @@
  *
  * @see https://nodejs.org/api/errors.html
  */
-import { getSystemErrorMap, inspect } from 'node:util';
+import { format, getSystemErrorMap, inspect } from 'node:util';
 
 type Fields = Record<string, unknown>;
 
@@ -114,7 +114,7 @@ export const missingArgs = (...names: string[]): TypeError => {
 };
 
 export const invalidIpAddress = (ip: unknown): TypeError =>
-  coded(TypeError, 'ERR_INVALID_IP_ADDRESS', `Invalid IP address: ${String(ip)}`);
+  coded(TypeError, 'ERR_INVALID_IP_ADDRESS', format('Invalid IP address: %s', ip));
 
 export const invalidAddressFamily = (family: unknown, host: unknown, port: unknown): RangeError =>
   Object.assign(

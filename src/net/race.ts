@@ -94,6 +94,7 @@ export class Race {
     socket.autoSelectFamilyAttemptedAddresses?.push(`${route.ip}:${port}`);
     socket.emit('connectionAttempt', route.ip, port, route.family);
     if (this.#isOver) return;
+    if (this.#started < this.#targets.length) this.#timer = setTimeout(() => this.#next(), this.#delayMs);
     connectHandle(handle, route, (error) => {
       this.#running.delete(handle);
       if (error === undefined) {
@@ -103,7 +104,6 @@ export class Race {
       handle.close();
       this.#failed(number, route, error);
     });
-    if (this.#started < this.#targets.length) this.#timer = setTimeout(() => this.#next(), this.#delayMs);
   }
 
   /** RFC 8305 section 5: the next attempt does not wait for the rest of the delay. */
