@@ -3,7 +3,7 @@
  * epoll ring, else Node's own `net`. `MILLRACE_ENGINE` forces one; a forced one that can't be had is an error here,
  * never a silent change.
  */
-import { getSystemErrorName } from 'node:util';
+import { builtins } from './builtins.ts';
 import { loadNative } from './native.ts';
 import type { RingKind } from './ring.ts';
 import { Turn } from './turn.ts';
@@ -37,7 +37,7 @@ function open(kind: RingKind): Turn | string {
     const turn = Turn.open(native, kind);
     if (typeof turn !== 'number') return turn;
     const call = kind === 'io_uring' ? 'io_uring_setup' : 'epoll_create1';
-    return `${call}: ${getSystemErrorName(turn)}${hint(kind, turn)}`;
+    return `${call}: ${builtins.util.getSystemErrorName(turn)}${hint(kind, turn)}`;
   } catch (error) {
     return `${kind}: ${(error as Error).message}`;
   }

@@ -2,7 +2,7 @@
  * The native part, typed. It is loaded by whoever opens a ring, and never throws for I/O: every failure is a negative
  * errno. native/addon.c is the other half.
  */
-import { createRequire } from 'node:module';
+import { builtins } from './builtins.ts';
 
 /** A number below zero is `-errno`. */
 export interface Native {
@@ -42,7 +42,7 @@ export interface Native {
   closeDescriptor(fd: number): number;
 }
 
-const require = createRequire(import.meta.url);
+const require = builtins.module.createRequire(import.meta.url);
 
 /** Where a native part may lie: compiled by the set-up of a checkout, or shipped in the package. */
 function candidates(): string[] {

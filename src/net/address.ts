@@ -8,8 +8,8 @@
  * ```
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { AF } from '../engine/abi.ts';
+import { builtins } from '../engine/builtins.ts';
 
 /** Bytes that hold any address. */
 export const SOCKADDR_BYTES = 128;
@@ -76,11 +76,11 @@ function groups(text: string): number[] {
 /** An interface's index by name or number (RFC 4007 section 11.2); 0 if there is no such interface. */
 function scopeId(zone: string): number {
   if (/^\d+$/.test(zone)) return Number(zone);
-  return networkInterfaces()[zone]?.find((info) => info.family === 'IPv6')?.scopeid ?? 0;
+  return builtins.os.networkInterfaces()[zone]?.find((info) => info.family === 'IPv6')?.scopeid ?? 0;
 }
 
 function scopeName(id: number): string {
-  for (const [name, infos] of Object.entries(networkInterfaces()))
+  for (const [name, infos] of Object.entries(builtins.os.networkInterfaces()))
     if (infos?.some((info) => info.family === 'IPv6' && info.scopeid === id)) return name;
   return String(id);
 }

@@ -6,7 +6,7 @@
  * `cluster._getServer` is undocumented and has been the same since Node 0.12; there is no documented way for a package.
  */
 import { AsyncResource } from 'node:async_hooks';
-import cluster from 'node:cluster';
+import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
@@ -65,7 +65,7 @@ export class ClusterHandle {
       flags: place.ipv6Only ? 1 : 0, // UV_TCP_IPV6ONLY
       backlog,
     };
-    (cluster as unknown as ClusterInternals)._getServer(server, query, (errno, node) => {
+    (builtins.cluster as unknown as ClusterInternals)._getServer(server, query, (errno, node) => {
       if (node === null || errno !== 0) callback(Math.abs(errno) || 22, null);
       else callback(0, new ClusterHandle(server, node, backlog, place.family === -1));
       if (node !== null) closeWithServer(server, node);

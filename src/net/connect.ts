@@ -6,8 +6,9 @@
  *
  * @see https://nodejs.org/api/net.html#socketconnectoptions-connectlistener
  */
-import dns from 'node:dns';
+import type dns from 'node:dns';
 import { isIP } from 'node:net';
+import { builtins } from '../engine/builtins.ts';
 import { connectOnce, connectPath, failLater, type Target } from './attempt.ts';
 import { Attempts } from './attempts.ts';
 import {
@@ -87,7 +88,7 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   }
   if (options.lookup != null) validateFunction(options.lookup, 'options.lookup');
   const lookupOptions = lookupOptionsFor(options);
-  const lookup = (options.lookup ?? dns.lookup) as Lookup;
+  const lookup = (options.lookup ?? builtins.dns.lookup) as Lookup;
   const course: Course = { host, port, localAddress, localPort };
   socket._host = host;
   const hasFamily = lookupOptions.family === 4 || lookupOptions.family === 6;
@@ -119,7 +120,7 @@ function attemptDelay(options: ConnectOptions, usesAll: boolean): number | undef
 function lookupOptionsFor(options: ConnectOptions): dns.LookupOptions {
   const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : options.family;
   let hints = options.hints || 0;
-  if (family !== 4 && family !== 6 && hints === 0) hints = dns.ADDRCONFIG;
+  if (family !== 4 && family !== 6 && hints === 0) hints = builtins.dns.ADDRCONFIG;
   return { family, hints } as dns.LookupOptions;
 }
 

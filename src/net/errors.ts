@@ -4,7 +4,7 @@
  *
  * @see https://nodejs.org/api/errors.html
  */
-import { format, getSystemErrorMap, inspect } from 'node:util';
+import { builtins } from '../engine/builtins.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -24,7 +24,7 @@ function coded<T extends Error>(Base: new (message: string) => T, code: string, 
 // ---- system errors; `errno` is positive here and negative in the error, as in Node ----
 
 function systemError(errno: number): [name: string, text: string] {
-  return getSystemErrorMap().get(-errno) ?? [`Unknown system error ${-errno}`, ''];
+  return builtins.util.getSystemErrorMap().get(-errno) ?? [`Unknown system error ${-errno}`, ''];
 }
 
 /** `read ECONNRESET` */
@@ -88,7 +88,7 @@ export const invalidArgType = (name: string, expected: string, got: unknown): Ty
   coded(TypeError, 'ERR_INVALID_ARG_TYPE', `The ${noun(name)} must be ${expected}.${received(got)}`);
 
 export const invalidArgValue = (name: string, got: unknown, reason = 'is invalid'): TypeError => {
-  const text = inspect(got);
+  const text = builtins.util.inspect(got);
   const shown = text.length > 128 ? `${text.slice(0, 128)}...` : text;
   const what = name.includes('.') ? 'property' : 'argument';
   return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `The ${what} '${name}' ${reason}. Received ${shown}`);
@@ -98,7 +98,7 @@ export const outOfRange = (name: string, range: string, got: unknown): RangeErro
   coded(
     RangeError,
     'ERR_OUT_OF_RANGE',
-    `The value of "${name}" is out of range. It must be ${range}. Received ${inspect(got)}`,
+    `The value of "${name}" is out of range. It must be ${range}. Received ${builtins.util.inspect(got)}`,
   );
 
 export const badPort = (name: string, port: unknown, allowZero = true): RangeError =>
@@ -114,7 +114,7 @@ export const missingArgs = (...names: string[]): TypeError => {
 };
 
 export const invalidIpAddress = (ip: unknown): TypeError =>
-  coded(TypeError, 'ERR_INVALID_IP_ADDRESS', format('Invalid IP address: %s', ip));
+  coded(TypeError, 'ERR_INVALID_IP_ADDRESS', builtins.util.format('Invalid IP address: %s', ip));
 
 export const invalidAddressFamily = (family: unknown, host: unknown, port: unknown): RangeError =>
   Object.assign(
@@ -175,8 +175,8 @@ function determine(value: unknown): string {
   if (typeof value === 'function') return `function ${value.name}`;
   if (typeof value === 'object') {
     const name = value.constructor?.name;
-    return name ? `an instance of ${name}` : inspect(value, { depth: -1 });
+    return name ? `an instance of ${name}` : builtins.util.inspect(value, { depth: -1 });
   }
-  const text = inspect(value, { colors: false });
+  const text = builtins.util.inspect(value, { colors: false });
   return `type ${typeof value} (${text.length > 28 ? `${text.slice(0, 25)}...` : text})`;
 }

@@ -5,14 +5,11 @@
  *
  * @see https://nodejs.org/api/net.html#class-netserver
  */
-import cluster from 'node:cluster';
 import { channel, tracingChannel } from 'node:diagnostics_channel';
-import dns from 'node:dns';
 import { EventEmitter } from 'node:events';
-import { chmodSync, unlinkSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
-import { promisify } from 'node:util';
+import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
@@ -130,7 +127,7 @@ export class ServerClass extends EventEmitter {
         );
       this._pipeName = options.path;
       this._open({ ...place, address: options.path, port: -1, family: -1 }, backlog, isExclusive);
-      if (this.listening && !cluster.isWorker) this._allow(options);
+      if (this.listening && !builtins.cluster.isWorker) this._allow(options);
       return this;
     }
     if (!('port' in options || 'path' in options))
@@ -140,7 +137,7 @@ export class ServerClass extends EventEmitter {
 
   _lookUpAndListen(place: Place, backlog: number, isExclusive: boolean): void {
     const id = ++this._listeningId;
-    dns.lookup(place.address as string, { all: true }, (error, addresses) => {
+    builtins.dns.lookup(place.address as string, { all: true }, (error, addresses) => {
       if (id !== this._listeningId) return; // closed, or told to listen elsewhere, meanwhile
       if (error) {
         this.emit('error', error);
@@ -162,7 +159,7 @@ export class ServerClass extends EventEmitter {
       process.nextTick(() => this.emit('listening')); // another call was faster: as in Node, its address stays
       return;
     }
-    if (cluster.isWorker && !isExclusive) {
+    if (builtins.cluster.isWorker && !isExclusive) {
       const id = ++this._listeningId;
       ClusterHandle.ask(this, place, backlog, (errno, handle) => {
         if (id !== this._listeningId)
@@ -200,7 +197,7 @@ export class ServerClass extends EventEmitter {
     const { readableAll, writableAll } = options;
     const path = this._pipeName as string;
     if (readableAll !== true && writableAll !== true) return;
-    chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
+    builtins.fs.chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
   }
 
   // ---- connections ----
@@ -286,9 +283,9 @@ export class ServerClass extends EventEmitter {
   /** unix(7): the path stays when the socket is closed. In a cluster it is the primary's. */
   _unlink(path: string): void {
     this._pipeName = undefined;
-    if (path.startsWith('\0') || cluster.isWorker) return;
+    if (path.startsWith('\0') || builtins.cluster.isWorker) return;
     try {
-      unlinkSync(path);
+      builtins.fs.unlinkSync(path);
     } catch {
       // somebody else removed it
     }
@@ -300,7 +297,7 @@ export class ServerClass extends EventEmitter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this._handle !== null) await promisify(this.close).call(this);
+    if (this._handle !== null) await builtins.util.promisify(this.close).call(this);
   }
 
   override [EventEmitter.captureRejectionSymbol](error: Error, event: string | symbol, socket: SocketClass): void {

@@ -2,8 +2,8 @@
  * What a socket's user gets to see of a receive buffer: a copy, since the buffer goes back to the kernel at once. Small
  * pieces are cut from a slab; a piece that is kept for long keeps no more than one slab alive, so slabs are small.
  */
-import { markAsUntransferable } from 'node:worker_threads';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
+import { builtins } from '../engine/builtins.ts';
 
 const SLAB_BYTES = 8192;
 /** Larger pieces get memory of their own. */
@@ -17,13 +17,14 @@ const MOST_LOOPED_BYTES = 256;
  */
 function freshSlab(): Buffer {
   const fresh = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  markAsUntransferable(fresh.buffer);
+  builtins.workerThreads.markAsUntransferable(fresh.buffer);
   return fresh;
 }
 
-let slab = freshSlab();
-let slabWords = new Int32Array(slab.buffer);
-let used = 0;
+// The first slab comes with the first piece.
+let slab: Buffer = Buffer.alloc(0);
+let slabWords: Int32Array = new Int32Array(0);
+let used = SLAB_BYTES;
 
 /** @hot */
 export function copyOut(buffers: ReceiveBuffers, start: number, length: number): Buffer {

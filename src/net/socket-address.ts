@@ -21,7 +21,7 @@ export function isSocketAddress(value: unknown): value is NodeSocketAddress {
 const OldSocketAddress = NodeSocketAddress as unknown as new (options: unknown) => NodeSocketAddress;
 
 const CompletedSocketAddress = class SocketAddress extends OldSocketAddress {
-  constructor(options?: SocketAddressInitOptions) {
+  constructor(options: SocketAddressInitOptions = {}) {
     const isObject = typeof options === 'object' && options !== null;
     super(isObject ? { ...options, port: whole(options.port), flowlabel: whole(options.flowlabel) } : options);
   }
