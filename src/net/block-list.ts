@@ -111,14 +111,16 @@ const CompletedBlockList = class BlockList extends OldBlockList {
     setRules(this, []);
   }
 
-  /** Addresses, subnets, ranges, each the latest first; an address that was added twice is there once. */
+  /** The latest first; an address that was added twice is there once. */
   get rules(): readonly string[] {
-    const all = ownRules.call(this);
-    const oldestFirst = all.filter(addressOf).reverse();
-    const addresses = new Map(oldestFirst.map((rule) => [unmapped(addressOf(rule)), rule]));
-    const subnets = all.filter((rule) => rule.startsWith('Subnet'));
-    const ranges = all.filter((rule) => rule.startsWith('Range'));
-    return [...[...addresses.values()].reverse(), ...subnets, ...ranges];
+    const seen = new Set<string>();
+    return ownRules.call(this).filter((rule) => {
+      const address = unmapped(addressOf(rule));
+      if (address === '') return true;
+      const isFirst = !seen.has(address);
+      seen.add(address);
+      return isFirst;
+    });
   }
 
   get size(): number {
