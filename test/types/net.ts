@@ -1,7 +1,17 @@
 // Compiled by `npm run check`, never run: a program written for node:net compiles against millrace.
 import type * as node from 'node:net';
 import net, * as named from 'millrace';
-import { type AddressInfo, createConnection, createServer, engine, engineReason, Server, Socket } from 'millrace';
+import {
+  type AddressInfo,
+  BlockList,
+  createConnection,
+  createServer,
+  engine,
+  engineReason,
+  type HappyEyeballsOptions,
+  Server,
+  Socket,
+} from 'millrace';
 
 type Node = typeof node;
 
@@ -30,6 +40,21 @@ server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => {
 });
 const options: node.SocketConstructorOpts = { allowHalfOpen: true };
 const constructed: [Socket, Server] = [new Socket(options), new Server()];
+
+// Ours, beside Node's.
+createConnection({ port: 1, host: 'x', happyEyeballs: true, noDelay: true }, () => {});
+net.connect({ port: 1, host: 'x', happyEyeballs: { attemptDelayMs: 100 } });
+net.setDefaultHappyEyeballs({ attemptDelayMs: 100 });
+const several: node.TcpSocketConnectOpts & HappyEyeballsOptions = { port: 1, happyEyeballs: true };
+constructed[0].connect(several);
+// @ts-expect-error: a delay is a number
+net.connect({ port: 1, host: 'x', happyEyeballs: { attemptDelayMs: '100' } });
+
+// The newest Node's, whatever the types of Node know.
+const list: net.BlockList = new net.BlockList();
+list.addCIDRs(BlockList.PRIVATE_RANGES);
+export const asNodes: node.BlockList = list;
+export const size: number = list.size;
 
 export const name: 'io_uring' | 'epoll' | 'node' = engine;
 export const reason: string = engineReason;
