@@ -13,8 +13,16 @@ import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
 import type { SocketClass } from './socket.ts';
-import { getTypeOfService, setKeepAlive, setNoDelay, setReset, setTypeOfService } from './socket-options.ts';
+import {
+  getTypeOfService,
+  setKeepAlive,
+  setNoDelay,
+  setReset,
+  setTypeOfService,
+  setUserTimeout,
+} from './socket-options.ts';
 import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
+import { readTcpInfo, type TcpInfo } from './tcp-info.ts';
 
 /** Who waits for a connection: src/net/connect.ts. */
 export type OnConnect = (errno: number, handle: Handle) => void;
@@ -150,8 +158,18 @@ export class Handle extends Connection {
     return this.isUnix ? 0 : setNoDelay(this.turn.ring.native, this.fd, on);
   }
 
-  setKeepAlive(on: boolean, delaySeconds: number): number {
-    return this.isUnix ? 0 : setKeepAlive(this.turn.ring.native, this.fd, on, delaySeconds);
+  setKeepAlive(on: boolean, delaySeconds: number, intervalSeconds?: number, count?: number): number {
+    if (this.isUnix) return 0;
+    return setKeepAlive(this.turn.ring.native, this.fd, on, delaySeconds, intervalSeconds, count);
+  }
+
+  /** Ours, as `tcpInfo` is. */
+  setUserTimeout(ms: number): number {
+    return this.isUnix ? 0 : setUserTimeout(this.turn.ring.native, this.fd, ms);
+  }
+
+  tcpInfo(): TcpInfo | undefined {
+    return this.isUnix ? undefined : readTcpInfo(this.turn.ring.native, this.fd);
   }
 
   setTypeOfService(tos: number): number {

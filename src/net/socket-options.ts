@@ -1,4 +1,5 @@
 /** Socket options by setsockopt(2): tcp(7), socket(7), ip(7), ipv6(7). Each returns 0 or `-errno`. */
+import { ERRNO } from '../engine/abi.ts';
 import type { Native } from '../engine/native.ts';
 
 const SOL_SOCKET = 1;
@@ -11,6 +12,7 @@ const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
+const TCP_USER_TIMEOUT = 18;
 const IPPROTO_IP = 0;
 const IP_TOS = 1;
 const IPPROTO_IPV6 = 41;
@@ -29,18 +31,44 @@ function setInt(native: Native, fd: number, level: number, name: number, to: num
 export const setNoDelay = (native: Native, fd: number, on: boolean): number =>
   setInt(native, fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
 
-/** Node's fixed interval and count of probes, in seconds; from libuv 1.49 on, and harmless before. */
+/** What libuv and Node use unless told otherwise. */
 const KEEP_ALIVE_INTERVAL_SECONDS = 1;
-const KEEP_ALIVE_COUNT = 10;
+const KEEP_ALIVE_PROBES = 10;
 
-/** @param delaySeconds idle time before the first probe; 0 leaves the system's */
-export function setKeepAlive(native: Native, fd: number, on: boolean, delaySeconds: number): number {
+/**
+ * Probes of an idle connection, as libuv sets them: in this order, up to the first value that the kernel refuses.
+ * @param delaySeconds idle time before the first probe; 0 leaves all three values the system's
+ * @param intervalSeconds between two probes; what is no unsigned integer means Node's default
+ * @param count probes without an answer until the connection is lost; likewise
+ */
+export function setKeepAlive(
+  native: Native,
+  fd: number,
+  on: boolean,
+  delaySeconds: number,
+  intervalSeconds?: number,
+  count?: number,
+): number {
+  const interval = isUint32(intervalSeconds) ? intervalSeconds : KEEP_ALIVE_INTERVAL_SECONDS;
+  const probes = isUint32(count) ? count : KEEP_ALIVE_PROBES;
   const result = setInt(native, fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
-  if (result < 0 || !on || delaySeconds <= 0) return result;
-  setInt(native, fd, IPPROTO_TCP, TCP_KEEPIDLE, delaySeconds);
-  setInt(native, fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
-  return setInt(native, fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_COUNT);
+  if (result < 0 || !on) return result;
+  if (delaySeconds <= 0 || interval === 0 || probes === 0) return -ERRNO.EINVAL;
+  return (
+    setInt(native, fd, IPPROTO_TCP, TCP_KEEPIDLE, delaySeconds) ||
+    setInt(native, fd, IPPROTO_TCP, TCP_KEEPINTVL, interval) ||
+    setInt(native, fd, IPPROTO_TCP, TCP_KEEPCNT, probes)
+  );
 }
+
+const isUint32 = (value: unknown): value is number => typeof value === 'number' && value === value >>> 0;
+
+/**
+ * How long sent bytes may stay unacknowledged before the kernel gives the connection up: tcp(7) TCP_USER_TIMEOUT.
+ * @param ms 0 is the system's default
+ */
+export const setUserTimeout = (native: Native, fd: number, ms: number): number =>
+  setInt(native, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
 
 /** The type-of-service byte: ip(7) IP_TOS, ipv6(7) IPV6_TCLASS. */
 export const setTypeOfService = (native: Native, fd: number, isIpv6: boolean, tos: number): number =>

@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import nodeNet, { type Socket } from 'node:net';
 import test from 'node:test';
 import { promisify } from 'node:util';
-import net from 'millrace';
+import net, { engine } from 'millrace';
 import {
   close,
   descriptorOf,
@@ -15,6 +15,7 @@ import {
   limit,
   once,
   pair,
+  portOf,
   serve,
   within,
 } from '../support/net.ts';
@@ -40,6 +41,7 @@ tcp = lambda name: s.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
 print(json.dumps({
   'noDelay': tcp('TCP_NODELAY'), 'keepAlive': s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
   'idle': tcp('TCP_KEEPIDLE'), 'interval': tcp('TCP_KEEPINTVL'), 'count': tcp('TCP_KEEPCNT'), 'tos': s.getsockopt(socket.IPPROTO_IP, socket.IP_TOS),
+  'userTimeout': tcp('TCP_USER_TIMEOUT'),
 }))`;
   const child = spawn('python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit', fd] });
   const chunks: Buffer[] = [];
@@ -66,6 +68,81 @@ test('setNoDelay and setKeepAlive reach the kernel', { ...limit, skip }, async (
   options = await optionsOf(client);
   assert.equal(options['noDelay'], 0);
   assert.equal(options['keepAlive'], 0);
+});
+
+type KeepAlive = (...args: unknown[]) => Socket;
+const setKeepAlive = (socket: Socket, ...args: unknown[]): Socket =>
+  (socket.setKeepAlive as unknown as KeepAlive).apply(socket, args);
+
+/** Node's own sockets have them since 24.19 and 26.4, ours on every line. */
+const hasProbes = engine !== 'node' || nodeNet.Socket.prototype.setKeepAlive.length >= 4;
+
+/** What `setKeepAlive` is called with, and what the kernel then holds: idle seconds, interval seconds, probes. */
+const SYSTEMS_OWN = [7200, 75, 9];
+const PROBES: [args: unknown[], idle: number[]][] = [
+  [[true], SYSTEMS_OWN],
+  [[true, 999], SYSTEMS_OWN],
+  [
+    [true, 33_000],
+    [33, 1, 10],
+  ],
+  [
+    [true, 33_999, 5999],
+    [33, 5, 10],
+  ],
+  [
+    [true, 33_000, 5000, 3],
+    [33, 5, 3],
+  ],
+  [
+    [true, 33_000, undefined, 3],
+    [33, 1, 3],
+  ],
+  [
+    [true, 33_000, -5000, 1.5],
+    [33, 1, 10],
+  ],
+  [[true, 33_000, 999, 3], SYSTEMS_OWN],
+  [[true, 33_000, 5000, 0], SYSTEMS_OWN],
+  [[true, 40_000_000, 5000, 3], SYSTEMS_OWN], // the kernel takes 32767 seconds at most: tcp(7) says nothing of it
+  [
+    [true, 33_000, 5000, 128],
+    [33, 5, 9],
+  ],
+  [[{ enable: true, initialDelay: 7000, interval: 3000, count: 4 }], [7, 3, 4]],
+  [[{ enable: true, initialDelay: 7000 }], [7, 1, 10]],
+];
+
+test('idle time, interval and count of keep-alive reach the kernel', { ...limit, skip }, async (t) => {
+  if (!hasProbes) return t.skip('since Node 24.19 and 26.4');
+  const server = await serve(t);
+  for (const [args, expected] of PROBES) {
+    const connected = await dial(t, server);
+    assert.equal(setKeepAlive(connected, ...args), connected);
+    const fresh = keep(t, new net.Socket());
+    assert.equal(setKeepAlive(fresh, ...args), fresh);
+    fresh.connect(portOf(server), '127.0.0.1');
+    await once(fresh, 'connect');
+    for (const socket of [connected, fresh]) {
+      const options = await optionsOf(socket);
+      assert.deepEqual(
+        [options['keepAlive'], options['idle'], options['interval'], options['count']],
+        [1, ...expected],
+        JSON.stringify(args),
+      );
+    }
+  }
+});
+
+test('keep-alive is switched off by every form', { ...limit, skip }, async (t) => {
+  if (!hasProbes) return t.skip('since Node 24.19 and 26.4');
+  const { client } = await pair(t);
+  for (const off of [[], [false], [null], [{}], [{ initialDelay: 5000 }]]) {
+    setKeepAlive(client, true, 5000);
+    assert.equal((await optionsOf(client))['keepAlive'], 1);
+    setKeepAlive(client, ...off);
+    assert.equal((await optionsOf(client))['keepAlive'], 0, JSON.stringify(off));
+  }
 });
 
 test('setNoDelay and setKeepAlive before the connection reach the kernel', { ...limit, skip }, async (t) => {
@@ -111,6 +188,38 @@ test('setNoDelay on a unix socket does nothing', limit, async (t) => {
   const { client } = await pair(t, { listen: { path } });
   assert.equal(client.setNoDelay(true), client);
   assert.equal(client.setKeepAlive(true), client);
+});
+
+type Ours = Socket & { setUserTimeout(ms: number): Ours };
+const hasUserTimeout = 'setUserTimeout' in net.Socket.prototype;
+
+test('setUserTimeout reaches the kernel, before and after the connection', { ...limit, skip }, async (t) => {
+  if (!hasUserTimeout) return t.skip('ours, not on this engine');
+  const server = await serve(t);
+  const client = dialling(t, server) as Ours;
+  assert.equal(client.setUserTimeout(7001), client);
+  await once(client, 'connect');
+  assert.equal((await optionsOf(client))['userTimeout'], 7001);
+  client.setUserTimeout(2 ** 31 - 1);
+  assert.equal((await optionsOf(client))['userTimeout'], 2 ** 31 - 1);
+  client.setUserTimeout(0);
+  assert.equal((await optionsOf(client))['userTimeout'], 0);
+});
+
+test('setUserTimeout refuses what is no time, and does nothing on a unix socket', limit, async (t) => {
+  if (!hasUserTimeout) return t.skip('ours, not on this engine');
+  const socket = keep(t, new net.Socket()) as Ours;
+  for (const [value, code] of [
+    ['1', 'ERR_INVALID_ARG_TYPE'],
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+    [-1, 'ERR_OUT_OF_RANGE'],
+    [1.5, 'ERR_OUT_OF_RANGE'],
+    [Number.NaN, 'ERR_OUT_OF_RANGE'],
+    [2 ** 31, 'ERR_OUT_OF_RANGE'],
+  ] as const)
+    assert.throws(() => socket.setUserTimeout(value as number), { code }, String(value));
+  const { client } = await pair(t, { listen: { path: `\0millrace-user-timeout-${process.pid}` } });
+  assert.equal((client as Ours).setUserTimeout(1000), client);
 });
 
 test('ref and unref return the socket, and the server', limit, async (t) => {
@@ -164,12 +273,31 @@ test('a class can extend Socket and Server, and old code can inherit from them',
 test('typeOfService is set and read', limit, async (t) => {
   const { client } = await pair(t);
   const socket = client as Socket & { setTypeOfService(tos: number): Socket; getTypeOfService(): number };
-  if (!('setTypeOfService' in nodeNet.Socket.prototype)) return t.skip('since Node 24.15 and 25.6');
+  if (!('setTypeOfService' in net.Socket.prototype)) return t.skip('since Node 24.15 and 25.6');
   assert.equal(typeof socket.setTypeOfService, 'function');
   assert.equal(socket.getTypeOfService(), 0);
   assert.equal(socket.setTypeOfService(0x10), socket);
   assert.equal(socket.getTypeOfService(), 0x10);
-  assert.throws(() => socket.setTypeOfService(256), { code: 'ERR_OUT_OF_RANGE' });
+  for (const [value, code] of [
+    [256, 'ERR_OUT_OF_RANGE'],
+    [-1, 'ERR_OUT_OF_RANGE'],
+    [1.5, 'ERR_OUT_OF_RANGE'],
+    [Number.NaN, 'ERR_INVALID_ARG_TYPE'],
+    ['16', 'ERR_INVALID_ARG_TYPE'],
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+  ] as const)
+    assert.throws(() => socket.setTypeOfService(value as number), { code }, String(value));
+  assert.throws(() => new net.Socket({ typeOfService: 256 } as object), { code: 'ERR_OUT_OF_RANGE' });
+  const fresh = keep(t, new net.Socket({ typeOfService: 8 } as object)) as typeof socket;
+  assert.equal(fresh.getTypeOfService(), 8);
+  const { client: ipv6 } = await pair(t, {
+    listen: { port: 0, host: '::1' },
+    client: { typeOfService: 0x20 } as object,
+  });
+  assert.equal((ipv6 as typeof socket).getTypeOfService(), 0x20);
+  const { client: unix } = await pair(t, { listen: { path: `\0millrace-tos-${process.pid}` } });
+  assert.equal((unix as typeof socket).setTypeOfService(4), unix);
+  assert.equal((unix as typeof socket).getTypeOfService(), 4);
 });
 
 test('a socket made of a descriptor is a connection', { ...limit, skip: process.platform !== 'linux' }, async (t) => {
@@ -180,7 +308,7 @@ test('a socket made of a descriptor is a connection', { ...limit, skip: process.
   const fd = descriptorOf((row as { inode: string }).inode) as number;
   const { root } = await import('../support/child.ts');
   client.pause();
-  const source = `import net from 'millrace'; const socket = new net.Socket({ fd: 3, readable: true, writable: true });
+  const source = `import net, { engine } from 'millrace'; const socket = new net.Socket({ fd: 3, readable: true, writable: true });
     let got = ''; socket.setEncoding('utf8').on('data', (text) => (got += text)).on('end', () => process.stdout.write(got));`;
   const env = { ...process.env };
   delete env['NODE_TEST_CONTEXT'];
