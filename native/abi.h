@@ -53,11 +53,15 @@ struct buf {
 
 enum { /* opcodes, enum io_uring_op */
   OP_NOP = 0,
+  OP_WRITEV = 2,
+  OP_POLL_ADD = 6, /* io_uring only: the epoll ring never says EAGAIN */
   OP_SENDMSG = 9,
   OP_ACCEPT = 13,
   OP_ASYNC_CANCEL = 14,
   OP_CONNECT = 16,
   OP_CLOSE = 19,
+  OP_READ = 22, /* Linux 5.6; READ, WRITE and WRITEV are for pipes, which know no recv and send */
+  OP_WRITE = 23,
   OP_SEND = 26,
   OP_RECV = 27,
   OP_SHUTDOWN = 34 /* Linux 5.11 */

@@ -8,6 +8,7 @@
 #include "sys.h"
 #include "wake.h"
 
+enum { MAX_SEND = 0x7ffff000 }; /* of one send(2): MAX_RW_COUNT of the kernel */
 enum { MAX_RINGS = 8 }; /* one in use; tests open several side by side */
 
 struct instance {
@@ -339,6 +340,24 @@ static napi_value GetOption(napi_env env, napi_callback_info info) {
   return integer(env, socket_get_option(fd, level, name, out, length));
 }
 
+/* send(fd, bytes) -> bytes taken or -errno, without waiting */
+static napi_value Send(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  s32 fd;
+  u8 *bytes;
+  size_t length;
+  if (!get_int(env, args[0], &fd) || !get_bytes(env, args[1], &bytes, &length)) return integer(env, -E_INVAL);
+  return integer(env, socket_send(fd, bytes, length < MAX_SEND ? length : MAX_SEND));
+}
+
+/* flags(fd) -> O_* or -errno */
+static napi_value Flags(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  s32 fd;
+  if (!get_int(env, args[0], &fd)) return integer(env, -E_INVAL);
+  return integer(env, socket_flags(fd));
+}
+
 /* setBlocking(fd, blocking) -> 0 or -errno */
 static napi_value SetBlocking(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
@@ -378,7 +397,8 @@ NAPI_MODULE_INIT(/* env, exports */) {
     { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "address", Address },
     { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "name", Name },
     { "shutdown", Shutdown },
-    { "setOption", SetOption }, { "getOption", GetOption }, { "setBlocking", SetBlocking },
+    { "setOption", SetOption }, { "getOption", GetOption }, { "send", Send }, { "flags", Flags },
+    { "setBlocking", SetBlocking },
     { "duplicate", Duplicate }, { "closeDescriptor", CloseDescriptor },
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

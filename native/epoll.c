@@ -10,7 +10,7 @@
  * do so again and again) is the mask cut down to what is waited for, or the descriptor taken out. So a message costs
  * one recv, one send and a share of an epoll_wait.
  *
- * Differences that a caller can see: the memory of a sendmsg's header and vector must live until the completion, not
+ * Differences that a caller can see: pipes must be non-blocking, sockets that receive and send need not; the memory of a sendmsg's header and vector must live until the completion, not
  * only until the submission; close ends what still waits on the descriptor (-ECANCELED); sockets to accept or connect
  * on must be non-blocking; a cancel names the descriptor of its target besides the user_data; a multishot receive ends
  * neither for a full completion queue nor for a limit of the caller's: it pauses, and epoll reports the rest.
@@ -201,7 +201,8 @@ static enum verdict receive(struct ring *ring, const struct sqe *op) {
     }
     /* With a full queue the kernel ends a multishot; here it waits until there is room. */
     if (is_multishot && !has_room(ring)) return i ? WAITING : STALLED;
-    long n = sys6(SYS_recvfrom, op->fd, addr, len, op->op_flags | MSG_DONTWAIT_, 0, 0);
+    long n = op->opcode == OP_READ ? sys3(SYS_read, op->fd, addr, len)
+                                   : sys6(SYS_recvfrom, op->fd, addr, len, op->op_flags | MSG_DONTWAIT_, 0, 0);
     if (n == -E_AGAIN && !(op->op_flags & MSG_DONTWAIT_)) return WAITING;
     if (n <= 0) return finish(ring, op, n); /* end or error: the buffer was not taken */
     if (selects) {
@@ -225,6 +226,12 @@ static enum verdict transmit(struct ring *ring, const struct sqe *op) {
   long n = op->opcode == OP_SEND ? sys6(SYS_sendto, op->fd, op->addr, op->len, flags, 0, 0)
                                  : sys3(SYS_sendmsg, op->fd, op->addr, flags);
   return n == -E_AGAIN && !(op->op_flags & MSG_DONTWAIT_) ? WAITING : finish(ring, op, n);
+}
+
+/* A pipe, which is non-blocking: write(2) has no flag for it. */
+static enum verdict write_pipe(struct ring *ring, const struct sqe *op) {
+  long n = sys3(op->opcode == OP_WRITE ? SYS_write : SYS_writev, op->fd, op->addr, op->len);
+  return n == -E_AGAIN ? WAITING : finish(ring, op, n);
 }
 
 static enum verdict accept_next(struct ring *ring, const struct sqe *op) {
@@ -259,9 +266,12 @@ static enum verdict connect_to(struct ring *ring, const struct sqe *op) {
 
 static enum verdict perform(struct ring *ring, const struct sqe *op) {
   switch (op->opcode) {
-    case OP_RECV: return receive(ring, op);
+    case OP_RECV:
+    case OP_READ: return receive(ring, op);
     case OP_SEND:
     case OP_SENDMSG: return transmit(ring, op);
+    case OP_WRITE:
+    case OP_WRITEV: return write_pipe(ring, op);
     case OP_ACCEPT: return accept_next(ring, op);
     default: return connect_to(ring, op);
   }
@@ -329,7 +339,7 @@ static void wait_for(struct ring *ring, const struct sqe *sqe, u32 direction) {
 }
 
 static bool is_for_one_message(const struct sqe *op) {
-  return op->opcode == OP_SEND || op->opcode == OP_SENDMSG || (op->opcode == OP_RECV && !op->ioprio);
+  return op->opcode != OP_ACCEPT && op->opcode != OP_CONNECT && !op->ioprio;
 }
 
 static void start(struct ring *ring, const struct sqe *sqe, u32 direction) {
@@ -344,7 +354,7 @@ static void start(struct ring *ring, const struct sqe *sqe, u32 direction) {
     w->owner = owner_of(sqe);
     has_to_wait = direction == EPOLL_IN ? w->reads : w->writes; /* in the order of submission */
     /* epoll will say when there is something: in a dialogue, trying now finds nothing. */
-    if (sqe->opcode == OP_RECV && w->is_drained && w->interest & EPOLL_IN) has_to_wait = true;
+    if (direction == EPOLL_IN && w->is_drained && w->interest & EPOLL_IN) has_to_wait = true;
   }
   if (has_to_wait || perform(ring, sqe) != FINISHED) wait_for(ring, sqe, direction);
 }
@@ -392,15 +402,19 @@ static void close_descriptor(struct ring *ring, const struct sqe *sqe) {
 /* ---- the engine ---- */
 
 static void submit(struct ring *ring, const struct sqe *sqe) {
-  if (sqe->flags & ~(sqe->opcode == OP_RECV ? SQE_BUFFER_SELECT : 0)) {
+  bool may_select = sqe->opcode == OP_RECV || sqe->opcode == OP_READ;
+  if (sqe->flags & ~(may_select ? SQE_BUFFER_SELECT : 0)) {
     finish(ring, sqe, -E_INVAL);
     return;
   }
   switch (sqe->opcode) {
     case OP_RECV:
+    case OP_READ:
     case OP_ACCEPT: start(ring, sqe, EPOLL_IN); break;
     case OP_SEND:
     case OP_SENDMSG:
+    case OP_WRITE:
+    case OP_WRITEV:
     case OP_CONNECT: start(ring, sqe, EPOLL_OUT); break;
     case OP_SHUTDOWN: finish(ring, sqe, sys2(SYS_shutdown, sqe->fd, sqe->len)); break;
     case OP_CLOSE: close_descriptor(ring, sqe); break;

@@ -32,6 +32,12 @@ s32 socket_get_option(s32 fd, s32 level, s32 name, u8 *out, size_t length) {
   return err < 0 ? (s32)err : bytes;
 }
 
+s32 socket_send(s32 fd, const u8 *bytes, size_t length) {
+  return (s32)sys6(SYS_sendto, fd, bytes, length, MSG_DONTWAIT_ | MSG_NOSIGNAL_, 0, 0);
+}
+
+s32 socket_flags(s32 fd) { return (s32)sys2(SYS_fcntl, fd, F_GETFL_); }
+
 s32 socket_set_blocking(s32 fd, bool blocking) {
   long flags = sys2(SYS_fcntl, fd, F_GETFL_);
   if (flags < 0) return (s32)flags;

@@ -11,6 +11,8 @@ s32 socket_listen(s32 fd, s32 backlog);
 s32 socket_name(s32 fd, bool peer, u8 *out, size_t length);
 s32 socket_set_option(s32 fd, s32 level, s32 name, const u8 *value, size_t length);
 s32 socket_get_option(s32 fd, s32 level, s32 name, u8 *out, size_t length);
+s32 socket_send(s32 fd, const u8 *bytes, size_t length); /* what fits without waiting */
+s32 socket_flags(s32 fd); /* fcntl(2) F_GETFL */
 s32 socket_set_blocking(s32 fd, bool blocking);
 s32 socket_duplicate(s32 fd); /* close-on-exec */
 s32 socket_shutdown(s32 fd, s32 how);

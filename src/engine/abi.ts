@@ -8,11 +8,15 @@
 /** Opcodes, `enum io_uring_op`. */
 export const OP = {
   NOP: 0,
+  WRITEV: 2,
+  POLL_ADD: 6, // io_uring only: the epoll ring never says EAGAIN
   SENDMSG: 9,
   ACCEPT: 13,
   ASYNC_CANCEL: 14,
   CONNECT: 16,
   CLOSE: 19,
+  READ: 22, // Linux 5.6; READ, WRITE and WRITEV are for pipes, which know no recv and send
+  WRITE: 23,
   SEND: 26,
   RECV: 27,
   SHUTDOWN: 34, // Linux 5.11
@@ -108,24 +112,34 @@ export const USER_OP_SHIFT = 24;
 export const ERRNO = {
   ENOENT: 2,
   EINTR: 4,
+  EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,
   EBUSY: 16,
+  EEXIST: 17,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
+  EPIPE: 32,
   EADDRINUSE: 98,
   ECONNABORTED: 103,
   ECONNRESET: 104,
   ENOBUFS: 105,
+  EISCONN: 106,
+  ENOTCONN: 107,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
+  EALREADY: 114,
   ECANCELED: 125,
 } as const;
 
 /** Constants of socket(7), ip(7), tcp(7) on Linux. */
 export const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
-export const SOCK = { STREAM: 1, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
+export const SOCK = { STREAM: 1, DGRAM: 2, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
 export const MSG = { DONTWAIT: 0x40, NOSIGNAL: 0x4000 } as const;
 export const SHUT_WR = 1;
+/** Of poll(2). */
+export const POLL = { IN: 1, OUT: 4 } as const;
+/** Of open(2): the two low bits of a descriptor's flags. */
+export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, ACCMODE: 3 } as const;

@@ -19,10 +19,14 @@ import type { Flushable, Starved, Turn } from './turn.ts';
 
 export abstract class Connection implements Endpoint, Flushable, Starved {
   readonly turn: Turn;
-  readonly slot: number;
-  readonly generation: number;
+  /** -1 until there is a descriptor. */
+  slot = -1;
+  generation = 0;
+  /** No TCP: a unix socket, or a pipe. */
   readonly isUnix: boolean;
-  fd: number;
+  /** No socket at all: pipe(2), or a FIFO. */
+  readonly isPipe: boolean;
+  fd = -1;
   /** The asynchronous context that was current when the connection was made, and is current in all of its calls. */
   context: AsyncResource | null = null;
 
@@ -32,7 +36,11 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   isCancellingRecv = false;
   /** The last receive filled its buffer, or nothing was received yet: there may be much more. */
   isFlooded = true;
+  /** The descriptor is O_NONBLOCK and had nothing: a poll waits for bytes in place of the receive. */
+  isDry = false;
   isSending = false;
+  /** Likewise, and it had no room. */
+  isFull = false;
   isConnecting = false;
   isClosing = false;
   /** Bytes that the kernel has taken. */
@@ -50,15 +58,23 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   #holdsRead = false;
   #isCloseSubmitted = false;
 
-  /** @param fd an open stream socket; it belongs to the connection from now on */
-  constructor(turn: Turn, fd: number, isUnix: boolean) {
+  /** @param fd an open stream socket or pipe, which belongs to the connection from now on; or -1, and `open` follows */
+  constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false) {
     this.turn = turn;
-    this.fd = fd;
     this.isUnix = isUnix;
-    this.slot = turn.slots.take(fd);
-    if (this.slot < 0) throw new Error('millrace: too many connections in one thread');
-    this.generation = turn.slots.generations[this.slot] as number;
-    turn.slots.adopt(this.slot, this);
+    this.isPipe = isPipe;
+    if (fd >= 0) this.open(fd);
+  }
+
+  /** Gives a connection without a descriptor one. */
+  open(fd: number): void {
+    const { slots } = this.turn;
+    const slot = slots.take(isClosable(fd) ? fd : -1);
+    if (slot < 0) throw new Error('millrace: too many connections in one thread');
+    this.fd = fd;
+    this.slot = slot;
+    this.generation = slots.generations[slot] as number;
+    slots.adopt(slot, this);
   }
 
   // ---- what the owner is told; errno arguments are positive, 0 is success ----
@@ -237,13 +253,17 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   #settleClose(): void {
     if (!this.isClosing || this.inFlight > 0 || this.#isCloseSubmitted) return;
     this.#isCloseSubmitted = true;
-    submitClose(this.turn, this.fd, this.slot, this.generation);
+    if (isClosable(this.fd)) submitClose(this.turn, this.fd, this.slot, this.generation);
+    else this.turn.completeLater(this, USER_OP.CLOSE);
   }
 
   #closed(): void {
-    this.turn.slots.free(this.slot);
+    if (this.slot >= 0) this.turn.slots.free(this.slot);
     this.turn.release();
     this.fd = -1;
     this.onClosed();
   }
 }
+
+/** Stdin, stdout and stderr stay open, as in libuv: the next file that is opened must not get such a number. */
+const isClosable = (fd: number): boolean => fd > 2;

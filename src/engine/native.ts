@@ -37,6 +37,10 @@ export interface Native {
   shutdown(fd: number, how: number): number;
   setOption(fd: number, level: number, name: number, value: Uint8Array): number;
   getOption(fd: number, level: number, name: number, out: Uint8Array): number;
+  /** send(2) of what fits without waiting; returns how many bytes. */
+  send(fd: number, bytes: Uint8Array): number;
+  /** fcntl(2) F_GETFL */
+  flags(fd: number): number;
   setBlocking(fd: number, blocking: boolean): number;
   duplicate(fd: number): number;
   closeDescriptor(fd: number): number;

@@ -28,7 +28,7 @@ export class Slots {
     this.#ring = ring;
   }
 
-  /** A slot for `fd`, or -1 when the table is full. `adopt` must follow. */
+  /** A slot for `fd` (-1: for none that teardown has to close), or -1 when the table is full. `adopt` must follow. */
   take(fd: number): number {
     let slot = this.#free.pop();
     if (slot === undefined) {
@@ -41,6 +41,12 @@ export class Slots {
     this.generations[slot] = ((this.generations[slot] as number) + 1) | 0;
     this.#ring.control[CONTROL.SLOT_FD + slot] = fd + 1;
     return slot;
+  }
+
+  /** Whether an endpoint has this descriptor, which teardown would close. */
+  has(fd: number): boolean {
+    const { control } = this.#ring;
+    return control.subarray(CONTROL.SLOT_FD, CONTROL.SLOT_FD + this.owners.length).includes(fd + 1);
   }
 
   adopt(slot: number, owner: Endpoint): void {

@@ -141,9 +141,15 @@ export class Turn {
     }
   }
 
-  /** Asks `writer` for its submissions at the end of this turn, or before the loop blocks. @hot */
+  /**
+   * Asks `writer` for its submissions at the end of this turn, or before the loop blocks. The loop has to live until then:
+   * nothing else may keep it alive.
+   * @hot
+   */
   flushLater(writer: Flushable): void {
-    if (this.#toFlush.push(writer) === 1) this.ring.wantFlush(true);
+    if (this.#toFlush.push(writer) > 1) return;
+    this.ring.wantFlush(true);
+    this.hold();
   }
 
   /** Arms `reader` again when every completion was given out, and with it every buffer came back. */
@@ -181,6 +187,7 @@ export class Turn {
         for (; done < writers.length; done++) this.flushLater(writers[done] as Flushable);
         writers.length = 0;
         this.#spare = writers;
+        this.release();
       }
     }
     if (this.ring.unsubmitted !== 0) {

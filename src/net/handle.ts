@@ -5,9 +5,10 @@
  * In: `on…` from the engine. Out: the socket's `push`, `destroy`, the callbacks of `_write` and `_final`.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { AF } from '../engine/abi.ts';
+import { AF, ERRNO } from '../engine/abi.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 import { Connection } from '../engine/connection.ts';
+import type { Native } from '../engine/native.ts';
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
@@ -38,9 +39,12 @@ export class Handle extends Connection {
   /** Bytes handed over for sending so far, as in Node: taken or in flight. */
   bytesWritten = 0;
   bytesRead = 0;
+  /** A pipe has one direction. */
+  canRead = true;
+  canWrite = true;
 
-  constructor(turn: Turn, fd: number, isUnix: boolean) {
-    super(turn, fd, isUnix);
+  constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false) {
+    super(turn, fd, isUnix, isPipe);
     this.context = new AsyncResource(isUnix ? 'PIPEWRAP' : 'TCPWRAP', { requireManualDestroy: true });
   }
 
@@ -89,6 +93,7 @@ export class Handle extends Connection {
       socket._unrefTimer();
       socket[kLastWriteBytes] = 0;
     }
+    if (errno !== 0) errno = this.canWrite ? errno : ERRNO.EPIPE; // libuv's word for a pipe's other end
     callback(errno === 0 ? null : errnoException(errno, 'write'));
     if (socket !== null && socket.writableLength === 0) socket[kHasWriteCallbacks] = false;
   }
@@ -121,6 +126,11 @@ export class Handle extends Connection {
   }
 
   // ---- from the socket ----
+
+  override readStart(): void {
+    if (this.canRead) super.readStart();
+    else this.socket?.destroy(errnoException(ERRNO.ENOTCONN, 'read'));
+  }
 
   /** @hot */
   write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
@@ -181,7 +191,7 @@ export class Handle extends Connection {
   }
 
   #isIpv6(): boolean {
-    return familyOf(this.turn, this.fd) === AF.INET6;
+    return familyOf(this.turn.ring.native, this.fd) === AF.INET6;
   }
 
   get reading(): boolean {
@@ -229,12 +239,7 @@ function deliver(socket: SocketClass, chunk: Buffer): boolean {
 const scratch = Buffer.alloc(SOCKADDR_BYTES);
 
 /** The address family of an open socket: AF.UNIX, AF.INET, AF.INET6 or `-errno`. */
-export function familyOf(turn: Turn, fd: number): number {
-  const length = turn.ring.native.name(fd, false, scratch);
+export function familyOf(native: Native, fd: number): number {
+  const length = native.name(fd, false, scratch);
   return length < 0 ? length : scratch.readUInt16LE(0);
-}
-
-/** Wraps an accepted or given descriptor. */
-export function wrap(turn: Turn, fd: number, isUnix = familyOf(turn, fd) === AF.UNIX): Handle {
-  return new Handle(turn, fd, isUnix);
 }

@@ -123,7 +123,7 @@ function adoptListener(
   backlog: number,
 ): { fd: number; isUnix: boolean; place: Place } | number {
   const { native } = turn.ring;
-  const family = familyOf(turn, fd);
+  const family = familyOf(native, fd);
   if (family < 0) return -ERRNO.EINVAL;
   const result = native.listen(fd, backlog);
   if (result < 0) return result;

@@ -4,6 +4,7 @@ import type { Native } from '../engine/native.ts';
 
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_TYPE = 3;
 const SO_KEEPALIVE = 9;
 const SO_LINGER = 13;
 const SO_REUSEPORT = 15;
@@ -78,6 +79,12 @@ export const setTypeOfService = (native: Native, fd: number, isIpv6: boolean, to
 export function getTypeOfService(native: Native, fd: number, isIpv6: boolean): number {
   value[0] = 0;
   const result = native.getOption(fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, isIpv6 ? IPV6_TCLASS : IP_TOS, one);
+  return result < 0 ? result : (value[0] as number);
+}
+
+/** SOCK_STREAM or another, or `-errno`. */
+export function getSocketType(native: Native, fd: number): number {
+  const result = native.getOption(fd, SOL_SOCKET, SO_TYPE, one);
   return result < 0 ? result : (value[0] as number);
 }
 

@@ -20,12 +20,12 @@ import { type Callback, normalizeArgs } from './args.ts';
 import { validateBlockList } from './block-list.ts';
 import { callable } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
+import { openDescriptor } from './descriptor.ts';
 import {
   endedByPeer,
   errnoException,
   invalidArgType,
   invalidArgValue,
-  invalidFdType,
   invalidHandleType,
   missingArgs,
   notABuffer,
@@ -33,7 +33,7 @@ import {
   socketClosedBeforeConnection,
 } from './errors.ts';
 import { isWrappersListener } from './foreign-wrap.ts';
-import { familyOf, type Handle, wrap } from './handle.ts';
+import type { Handle } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { Race } from './race.ts';
 import type { ServerClass } from './server.ts';
@@ -692,21 +692,13 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kUnref] = false;
   socket.on('end', onReadableEnd);
 
-  const handle = options.handle ?? (options.fd === undefined ? null : openDescriptor(options.fd));
+  const handle = options.handle ?? (options.fd === undefined ? null : openDescriptor(turn, options.fd));
   if (handle !== null) {
     handle.socket = socket;
     socket._handle = handle;
     if (options.pauseOnCreate) (socket as { readableFlowing: boolean }).readableFlowing = false;
     else if (!options.manualStart && options.readable !== false) socket.read(0);
   }
-}
-
-function openDescriptor(fd: unknown): Handle {
-  validateInt32(fd, 'fd', 0);
-  const family = familyOf(turn, fd);
-  if (family < 0) throw invalidFdType('UNKNOWN');
-  turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
-  return wrap(turn, fd);
 }
 
 /** Half-open sockets are not allowed: a write after the peer's FIN and our own is the peer's doing. */

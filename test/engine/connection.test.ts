@@ -43,6 +43,27 @@ for (const kind of KINDS) {
       assert.deepEqual([a.bytesSent, a.sendLeft, a.pieces === null, a.inFlight], [MEGABYTE, 0, true, 0]);
     });
 
+    test('a socket that somebody else made O_NONBLOCK is waited for all the same', limit, async (t) => {
+      const turn = openTurn(t, kind);
+      const [a, b] = await tcpPair(turn);
+      for (const end of [a, b]) assert.equal(turn.ring.native.setBlocking(end.fd, false), 0);
+      b.readStart();
+      for (const size of [5, 8 * MEGABYTE, 4]) {
+        const bytes = pattern(size);
+        const before = b.receivedBytes;
+        assert.equal(a.send(bytes), size);
+        await b.until(() => b.receivedBytes >= before + size);
+        assert.ok(b.received.subarray(before).equals(bytes));
+        await turnOfTheLoop();
+      }
+      while (a.inFlight > 0) await turnOfTheLoop();
+      assert.deepEqual([a.sendLeft, b.isReceiving], [0, true]);
+      b.readStop();
+      while (b.inFlight > 0) await turnOfTheLoop();
+      const O_NONBLOCK = 0o4000;
+      for (const end of [a, b]) assert.ok((turn.ring.native.flags(end.fd) & O_NONBLOCK) !== 0);
+    });
+
     test('a short send of many pieces goes on within a piece, and behind the longest vector', limit, async (t) => {
       const turn = openTurn(t, kind);
       const [a, b] = pair(turn);

@@ -3,13 +3,17 @@
  *
  * In:  a connected descriptor. Out: `res` bytes in the buffer whose id stands in the flags; 0 is the peer's FIN.
  * Without `CQE_F.MORE` the operation is over and, if its owner still wants bytes, armed again. No bundles: kernels
- * 6.13.11 to 6.14.8 deliver them out of order (liburing issues 1409 and 1423).
+ * 6.13.11 to 6.14.8 deliver them out of order (liburing issues 1409 and 1423). Pipes know no recv(2): read(2) there.
+ *
+ * A descriptor that somebody else opened may be O_NONBLOCK, and may have to stay so, since the flag belongs to all who
+ * share the open file. io_uring then says EAGAIN instead of waiting: a poll waits, and the receive follows it.
  */
-import { CQE_BUFFER_SHIFT, CQE_F, ERRNO, OP, RECV_MULTISHOT, SQE_F, USER_OP, USER_OP_SHIFT } from '../abi.ts';
+import { CQE_BUFFER_SHIFT, CQE_F, ERRNO, OP, POLL, RECV_MULTISHOT, SQE_F, USER_OP, USER_OP_SHIFT } from '../abi.ts';
 import { BUFFER_GROUP } from '../buffers.ts';
 import type { Connection } from '../connection.ts';
 
 const RECV = OP.RECV | (SQE_F.BUFFER_SELECT << 8);
+const READ = OP.READ | (SQE_F.BUFFER_SELECT << 8);
 const RECV_AGAIN_AND_AGAIN = RECV | (RECV_MULTISHOT << 16);
 
 /**
@@ -24,10 +28,11 @@ export function submitRecv(connection: Connection): void {
   // A multishot receive may miss the end of a unix socket's stream (liburing issue 1549): one shot at a time there. The
   // same where it can't be limited (before Linux 6.17) and the peer has just sent more than one buffer holds.
   const isSingle = connection.isUnix || (connection.isFlooded && !ring.limitsReceive);
-  const operation = isSingle ? RECV : RECV_AGAIN_AND_AGAIN;
+  const operation = !isSingle ? RECV_AGAIN_AND_AGAIN : connection.isPipe ? READ : RECV;
   const limit = !isSingle && ring.limitsReceive ? MOST_BYTES : 0;
   const userLow = connection.slot | (USER_OP.RECV << USER_OP_SHIFT);
-  ring.push(operation, connection.fd, 0, 0, 0, 0, userLow, connection.generation, BUFFER_GROUP, limit);
+  if (connection.isDry) ring.push(OP.POLL_ADD, connection.fd, 0, 0, 0, POLL.IN, userLow, connection.generation, 0);
+  else ring.push(operation, connection.fd, 0, 0, 0, 0, userLow, connection.generation, BUFFER_GROUP, limit);
   connection.isReceiving = true;
   connection.inFlight++;
 }
@@ -51,7 +56,10 @@ export function completeRecv(connection: Connection, res: number, flags: number)
     connection.turn.starve(connection); // no buffer was left: nothing is wrong
     return;
   }
+  const isPolled = connection.isDry;
+  connection.isDry = res === -ERRNO.EAGAIN;
   try {
+    if (isPolled && res > 0) return; // something is there: finally, the receive
     if (res > 0) deliver(connection, res, flags);
     else if (!connection.isClosing) finish(connection, res);
   } finally {
@@ -69,7 +77,7 @@ function deliver(connection: Connection, length: number, flags: number): void {
 }
 
 function finish(connection: Connection, res: number): void {
-  if (res === -ERRNO.ECANCELED || res === -ERRNO.EINTR) return;
+  if (res === -ERRNO.ECANCELED || res === -ERRNO.EINTR || res === -ERRNO.EAGAIN) return;
   connection.wantRead(false);
   if (res === 0) connection.onEnd();
   else connection.onReadError(-res);

@@ -6,7 +6,7 @@
  *      and must not be changed until the completion. Never SEND_ZC: on loopback the kernel copies all the same, and each
  *      send has a second completion to wait for. Out: `res` bytes were taken. A short send goes on where it stopped.
  */
-import { ERRNO, IOVEC_WORDS, MSG, MSGHDR, MSGHDR_WORDS, OP, USER_OP, USER_OP_SHIFT } from '../abi.ts';
+import { ERRNO, IOVEC_WORDS, MSG, MSGHDR, MSGHDR_WORDS, OP, POLL, USER_OP, USER_OP_SHIFT } from '../abi.ts';
 import { SLOT_BYTES } from '../arena.ts';
 import type { Connection } from '../connection.ts';
 
@@ -95,12 +95,14 @@ function submitSlot(connection: Connection, offset: number, length: number): num
   return length;
 }
 
-/** @hot */
+/** A pipe has write(2) instead, which takes no flags; SIGPIPE is ignored in every Node process. @hot */
 function submitSend(connection: Connection): void {
   const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
   const { sendAddress, sendLeft, generation } = connection;
   const length = sendLeft > MOST_BYTES ? MOST_BYTES : sendLeft;
-  connection.turn.ring.push(OP.SEND, connection.fd, 0, sendAddress, length, MSG.NOSIGNAL, userLow, generation, 0);
+  const { fd, isPipe } = connection;
+  const operation = isPipe ? OP.WRITE : OP.SEND;
+  connection.turn.ring.push(operation, fd, 0, sendAddress, length, isPipe ? 0 : MSG.NOSIGNAL, userLow, generation, 0);
   connection.begin();
   connection.isSending = true;
 }
@@ -131,8 +133,9 @@ function submitVector(connection: Connection, buffers: Uint8Array[]): void {
   words[header + MSGHDR.IOV_HIGH] = (vector / 0x1_0000_0000) | 0;
   words[header + MSGHDR.IOVLEN] = count;
   const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
-  const message = arena.addressOf(header * 4);
-  ring.push(OP.SENDMSG, connection.fd, 0, message, 1, MSG.NOSIGNAL, userLow, connection.generation, 0);
+  const { fd, generation } = connection;
+  if (connection.isPipe) ring.push(OP.WRITEV, fd, 0, vector, count, 0, userLow, generation, 0);
+  else ring.push(OP.SENDMSG, fd, 0, arena.addressOf(header * 4), 1, MSG.NOSIGNAL, userLow, generation, 0);
   connection.begin();
   connection.isSending = true;
 }
@@ -140,6 +143,14 @@ function submitVector(connection: Connection, buffers: Uint8Array[]): void {
 /** @hot */
 export function completeSend(connection: Connection, res: number): void {
   connection.isSending = false;
+  if (connection.isFull) {
+    connection.isFull = false;
+    if (res > 0) res = -ERRNO.EINTR; // the poll says that there is room
+  } else if (res === -ERRNO.EAGAIN && !connection.isClosing) {
+    awaitRoom(connection);
+    connection.end();
+    return;
+  }
   if (res > 0) {
     connection.bytesSent += res;
     connection.sendLeft -= res;
@@ -163,6 +174,15 @@ export function completeSend(connection: Connection, res: number): void {
   connection.sendLeft = 0;
   connection.end();
   connection.onSent(isWhole ? 0 : res < 0 ? -res : ERRNO.ECANCELED);
+}
+
+/** O_NONBLOCK on a descriptor that was given to us: see ops/recv.ts. */
+function awaitRoom(connection: Connection): void {
+  const userLow = connection.slot | (USER_OP.SEND << USER_OP_SHIFT);
+  connection.isFull = true;
+  connection.turn.ring.push(OP.POLL_ADD, connection.fd, 0, 0, 0, POLL.OUT, userLow, connection.generation, 0);
+  connection.begin();
+  connection.isSending = true;
 }
 
 /** Submits what a short send left. */
