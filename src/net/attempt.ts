@@ -2,7 +2,7 @@
  * One attempt to connect: a socket that is opened, bound if asked to, and connected to one address. Where there is only
  * one address, that is all there is to connecting; attempts.ts and race.ts make several.
  *
- * In: a route, or the path of a unix socket. Out: the socket's `_adopt(handle)`, or its `destroy(error)`.
+ * In: a route, or the path of a unix socket. Out: the socket's `[kAdopt](handle)`, or its `destroy(error)`.
  */
 import type { BlockList } from 'node:net';
 import { AF, ERRNO } from '../engine/abi.ts';
@@ -10,11 +10,12 @@ import { Connection } from '../engine/connection.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import { encodeIp, encodePath, type IpAddress } from './address.ts';
+import { connectAgain, standingHandle } from './connect-again.ts';
 import { hostPortException, ipBlocked } from './errors.ts';
 import { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
 import { setReuseAddress } from './socket-options.ts';
-import { kRace } from './symbols.ts';
+import { kAdopt, kRace } from './symbols.ts';
 
 const turn = choice.turn as Turn;
 
@@ -42,7 +43,8 @@ export function failLater(socket: Socket, error: Error): void {
 export function takeHandle(socket: Socket, handle: Handle): void {
   socket[kRace]?.close();
   const before = socket._handle;
-  if (before !== null) {
+  if (before !== null && before !== handle) {
+    if (!before.hasRef()) handle.unref();
     before.socket = null;
     before.onConnected = null;
     before.close();
@@ -51,12 +53,20 @@ export function takeHandle(socket: Socket, handle: Handle): void {
   handle.socket = socket;
 }
 
+/** The handle that connect() made is the first attempt's, unless there is a race; others have one of their own. */
+function handleFor(socket: Socket, fd: number, isUnix: boolean): Handle {
+  const first = socket._handle;
+  const isFree = first !== null && first.fd < 0 && !first.isClosing && first.isUnix === isUnix;
+  if (!isFree || socket[kRace] !== null) return new Handle(turn, fd, isUnix);
+  first.open(fd);
+  return first;
+}
+
 /** Opens a socket for a route, and says in it from where. @returns the handle, or the error of binding it */
 export function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoException {
   const fd = Connection.socket(turn, route.family === 6 ? AF.INET6 : AF.INET);
   if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port, 'undefined:undefined'); // as Node says it
-  const handle = new Handle(turn, fd, false);
-  if (!socket._isRef) handle.unref();
+  const handle = handleFor(socket, fd, false);
   const { localPort } = route;
   const localAddress = route.localAddress || (localPort ? UNSPECIFIED[route.family] : undefined);
   if (localAddress === undefined) return handle;
@@ -131,7 +141,8 @@ export function lateError(errno: number, route: Route): NodeJS.ErrnoException {
 
 /** Connects to the only address there is. */
 export function connectOnce(socket: Socket, route: Route): void {
-  const handle = openHandle(socket, route);
+  const standing = standingHandle(socket);
+  const handle = standing ?? openHandle(socket, route);
   if (handle instanceof Error) {
     socket.destroy(handle);
     return;
@@ -144,9 +155,13 @@ export function connectOnce(socket: Socket, route: Route): void {
     socket.destroy(blocked);
     return;
   }
+  if (standing !== null) {
+    connectAgain(socket, standing, route.ip, route.port, route.family);
+    return;
+  }
   connectHandle(handle, route, (error, isLate) => {
     if (error === undefined) {
-      socket._adopt(handle);
+      socket[kAdopt](handle);
       return;
     }
     // Node tells of an attempt that fails later, not of one that is refused in the call.
@@ -157,13 +172,18 @@ export function connectOnce(socket: Socket, route: Route): void {
 
 /** Connects to a unix socket. */
 export function connectPath(socket: Socket, path: string): void {
+  const standing = standingHandle(socket);
+  if (standing !== null) {
+    socket.emit('connectionAttempt', path, undefined, undefined);
+    if (socket.connecting) connectAgain(socket, standing, path, undefined, undefined);
+    return;
+  }
   const fd = Connection.socket(turn, AF.UNIX);
   if (fd < 0) {
     failLater(socket, hostPortException(-fd, 'connect', path, undefined));
     return;
   }
-  const handle = new Handle(turn, fd, true);
-  if (!socket._isRef) handle.unref();
+  const handle = handleFor(socket, fd, true);
   takeHandle(socket, handle);
   socket.emit('connectionAttempt', path, undefined, undefined);
   const sockaddr = encodePath(path);
@@ -174,7 +194,7 @@ export function connectPath(socket: Socket, path: string): void {
   handle.onConnected = (errno) => {
     handle.onConnected = null;
     if (errno === 0) {
-      socket._adopt(handle);
+      socket[kAdopt](handle);
       return;
     }
     const error = hostPortException(errno, 'connect', path, undefined);

@@ -9,6 +9,7 @@ import { blockedError, connectHandle, lateError, openHandle, type Route, type Ta
 import { aggregateConnectError, socketConnectionTimeout } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
+import { kAdopt } from './symbols.ts';
 
 export class Attempts {
   readonly #socket: Socket;
@@ -59,7 +60,7 @@ export class Attempts {
       this.#timer = setTimeout(() => this.#timedOut(handle, route), this.#timeoutMs);
     connectHandle(handle, route, (error) => {
       clearTimeout(this.#timer);
-      if (error === undefined) socket._adopt(handle);
+      if (error === undefined) socket[kAdopt](handle);
       else this.#failed(route, error);
     });
   }

@@ -40,3 +40,18 @@ export function callable<T extends object, A extends unknown[]>(
   Object.setPrototypeOf(Callable, Object.getPrototypeOf(Class));
   return Callable as unknown as Callable<T, A>;
 }
+
+/**
+ * Node fills its prototypes by assignment and with getters that can't be redefined; `for…in` finds them. Ours are made
+ * alike: programs copy and wrap what they find. What Node lacks is visible when it is public.
+ */
+export function describeAsNode(ours: object, node: object): void {
+  for (const name of Object.getOwnPropertyNames(ours)) {
+    if (name === 'constructor') continue;
+    let holder: object | null = node;
+    while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
+    const { enumerable = !name.startsWith('_'), configurable = true } =
+      (holder && Object.getOwnPropertyDescriptor(holder, name)) ?? {};
+    Object.defineProperty(ours, name, { enumerable, configurable });
+  }
+}

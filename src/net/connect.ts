@@ -2,7 +2,7 @@
  * Connecting a socket: the options, and from a name to its addresses. What is done with them: one address, attempt.ts;
  * several, attempts.ts in sequence as Node does, or race.ts beside each other.
  *
- * In: `socket.connect(options)`. Out: `socket._adopt(handle)` when a connection stands, else `socket.destroy(error)`.
+ * In: `socket.connect(options)`. Out: `socket[kAdopt](handle)` when a connection stands, else `socket.destroy(error)`.
  *
  * @see https://nodejs.org/api/net.html#socketconnectoptions-connectlistener
  */
@@ -11,6 +11,7 @@ import { isIP } from 'node:net';
 import { builtins } from '../engine/builtins.ts';
 import { connectOnce, connectPath, failLater, type Target } from './attempt.ts';
 import { Attempts } from './attempts.ts';
+import { standingHandle } from './connect-again.ts';
 import {
   attemptDelayOf,
   autoSelectFamilyDefaults,
@@ -178,7 +179,7 @@ function onAddresses(
     return;
   }
   socket._unrefTimer();
-  if (targets.length === 1) connectOnce(socket, { ...route, ...only });
+  if (targets.length === 1 || standingHandle(socket) !== null) connectOnce(socket, { ...route, ...only });
   else if (plan.delayMs !== undefined) Race.start(socket, targets, course, plan.delayMs);
   else new Attempts(socket, targets, route.port, route.localPort, plan.timeoutMs).next();
 }

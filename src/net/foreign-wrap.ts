@@ -8,6 +8,8 @@
  * `allowHalfOpen` itself stays as it is until the FIN comes: the wrapper takes its own over from the socket.
  */
 
-export function isWrappersListener(listener: unknown): boolean {
-  return typeof listener === 'function' && Function.prototype.toString.call(listener).includes('emitEOF');
+import type { EventEmitter } from 'node:events';
+
+export function isWrapped(socket: EventEmitter): boolean {
+  return socket.listeners('end').some((listener) => Function.prototype.toString.call(listener).includes('emitEOF'));
 }

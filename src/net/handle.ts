@@ -9,6 +9,7 @@ import { AF, ERRNO } from '../engine/abi.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 import { Connection } from '../engine/connection.ts';
 import type { Native } from '../engine/native.ts';
+import type { Piece } from '../engine/ops/send.ts';
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
@@ -42,6 +43,8 @@ export class Handle extends Connection {
   /** A pipe has one direction. */
   canRead = true;
   canWrite = true;
+  /** Its connection was made by connect(2), and neither that nor shutdown(2) was called again. */
+  mayConnectAgain = false;
 
   constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false) {
     super(turn, fd, isUnix, isPipe);
@@ -51,6 +54,7 @@ export class Handle extends Connection {
   // ---- from the engine ----
 
   override onConnect(errno: number): void {
+    this.mayConnectAgain = errno === 0;
     this.onConnected?.(errno, this);
   }
 
@@ -140,17 +144,29 @@ export class Handle extends Connection {
   }
 
   /** @hot */
-  writev(
-    pieces: { chunk: Uint8Array | string; encoding: BufferEncoding }[],
-    callback: (error?: Error | null) => void,
-  ): void {
+  writev(pieces: Piece[], callback: (error?: Error | null) => void): void {
     this.#writeCallback = callback;
     this.bytesWritten += this.sendMany(pieces);
     if (this.turn.isEnding) this.turn.flush();
   }
 
+  /**
+   * What was written before the connection stood is sent within 'connect', as libuv does: its callback comes before
+   * 'ready'. What does not fit follows as any other write.
+   */
+  writeAtOnce(pieces: Piece[], callback: (error?: Error | null) => void): void {
+    const bytes = Buffer.concat(
+      pieces.map(({ chunk, encoding }) => (typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk)),
+    );
+    const sent = Math.max(0, this.turn.ring.native.send(this.fd, bytes)); // an error is the next send's, too
+    this.bytesWritten += sent;
+    if (sent === bytes.length) callback(null);
+    else this.write(bytes.subarray(sent), 'buffer' as BufferEncoding, callback);
+  }
+
   /** The end of what is written. */
   finish(callback: () => void): void {
+    this.mayConnectAgain = false;
     this.#shutdownCallback = AsyncResource.bind(callback); // 'finish' is seen in the context of end()
     this.shutdown();
   }
@@ -164,30 +180,36 @@ export class Handle extends Connection {
 
   // ---- what programs use of Node's handles ----
 
+  // Options of TCP have no effect elsewhere; before there is a descriptor the socket remembers them.
+
   setNoDelay(on: boolean): number {
-    return this.isUnix ? 0 : setNoDelay(this.turn.ring.native, this.fd, on);
+    return this.#isTcp ? setNoDelay(this.turn.ring.native, this.fd, on) : 0;
   }
 
   setKeepAlive(on: boolean, delaySeconds: number, intervalSeconds?: number, count?: number): number {
-    if (this.isUnix) return 0;
+    if (!this.#isTcp) return 0;
     return setKeepAlive(this.turn.ring.native, this.fd, on, delaySeconds, intervalSeconds, count);
+  }
+
+  setTypeOfService(tos: number): number {
+    return this.#isTcp ? setTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6(), tos) : 0;
+  }
+
+  getTypeOfService(): number {
+    return this.#isTcp ? getTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6()) : 0;
   }
 
   /** Ours, as `tcpInfo` is. */
   setUserTimeout(ms: number): number {
-    return this.isUnix ? 0 : setUserTimeout(this.turn.ring.native, this.fd, ms);
+    return this.#isTcp ? setUserTimeout(this.turn.ring.native, this.fd, ms) : 0;
   }
 
   tcpInfo(): TcpInfo | undefined {
-    return this.isUnix ? undefined : readTcpInfo(this.turn.ring.native, this.fd);
+    return this.#isTcp ? readTcpInfo(this.turn.ring.native, this.fd) : undefined;
   }
 
-  setTypeOfService(tos: number): number {
-    return this.isUnix ? 0 : setTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6(), tos);
-  }
-
-  getTypeOfService(): number {
-    return this.isUnix ? 0 : getTypeOfService(this.turn.ring.native, this.fd, this.#isIpv6());
+  get #isTcp(): boolean {
+    return !this.isUnix && this.fd >= 0;
   }
 
   #isIpv6(): boolean {

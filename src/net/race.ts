@@ -6,17 +6,17 @@
  * ```
  *   0 ms      ::1 ────────────────────────────────────────────── closed
  *   delay       192.0.2.1 ── refused
- *   at once                 192.0.2.2 ──────────────── connected ──> socket._adopt(handle)
+ *   at once                 192.0.2.2 ──────────────── connected ──> socket[kAdopt](handle)
  * ```
  *
  * While attempts are under way none of them is the socket's handle: the socket has its race instead, and closes it when
  * it is destroyed.
  */
-import { blockedError, connectHandle, openHandle, type Route, type Target } from './attempt.ts';
+import { blockedError, connectHandle, openHandle, type Route, type Target, takeHandle } from './attempt.ts';
 import { overlappingConnectError } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
-import { kRace } from './symbols.ts';
+import { kAdopt, kRace } from './symbols.ts';
 
 /** What all attempts of a race have in common. */
 export interface Course {
@@ -116,8 +116,7 @@ export class Race {
   #won(handle: Handle): void {
     const socket = this.#socket;
     this.close();
-    socket._handle = handle;
-    handle.socket = socket;
-    socket._adopt(handle);
+    takeHandle(socket, handle);
+    socket[kAdopt](handle);
   }
 }

@@ -11,14 +11,14 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { channel } from 'node:diagnostics_channel';
-import type { BlockList } from 'node:net';
+import nodeNet, { type BlockList } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { type Callback, normalizeArgs } from './args.ts';
 import { validateBlockList } from './block-list.ts';
-import { callable } from './callable.ts';
+import { callable, describeAsNode } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
 import { openDescriptor } from './descriptor.ts';
 import {
@@ -32,12 +32,12 @@ import {
   socketClosed,
   socketClosedBeforeConnection,
 } from './errors.ts';
-import { isWrappersListener } from './foreign-wrap.ts';
-import type { Handle } from './handle.ts';
+import { isWrapped } from './foreign-wrap.ts';
+import { Handle } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { Race } from './race.ts';
 import type { ServerClass } from './server.ts';
-import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kRace, kTurnCork } from './symbols.ts';
+import { kAdopt, kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kRace, kTurnCork } from './symbols.ts';
 import type { TcpInfo } from './tcp-info.ts';
 import {
   timerDuration,
@@ -48,6 +48,7 @@ import {
   validateString,
 } from './validate.ts';
 
+const kHandle: unique symbol = Symbol('handle');
 const kTimer: unique symbol = Symbol('idle timer');
 const kBytesRead: unique symbol = Symbol('bytes read');
 const kBytesWritten: unique symbol = Symbol('bytes written');
@@ -58,8 +59,6 @@ const kKeepAliveInterval: unique symbol = Symbol('keep alive interval');
 const kKeepAliveCount: unique symbol = Symbol('keep alive count');
 const kUserTimeout: unique symbol = Symbol('user timeout');
 const kTypeOfService: unique symbol = Symbol('type of service');
-/** Node's tls or http2 is around this socket, and ends it. */
-const kIsWrapped: unique symbol = Symbol('is wrapped');
 const kUnref: unique symbol = Symbol('unref');
 
 export interface SocketOptions extends DuplexOptions {
@@ -100,19 +99,19 @@ const clientSocketChannel = channel('net.client.socket');
 
 export class SocketClass extends Duplex {
   declare connecting: boolean;
-  declare _handle: Handle | null;
+  declare [kHandle]: Handle | null;
   declare _parent: SocketClass | null;
   declare _host: string | null;
   declare _hadError: boolean;
   declare _closeAfterHandlingError: boolean;
   declare _pendingData: Uint8Array | string | Piece[] | null;
   declare _pendingEncoding: string;
-  declare _peername: Partial<IpAddress> | null;
+  declare _peername: Partial<IpAddress> | null | undefined;
   declare _sockname: Partial<IpAddress> | null;
   declare server: ServerClass | null;
   declare _server: ServerClass | null;
   declare timeout: number | undefined;
-  declare resetAndClosing: boolean;
+  declare resetAndClosing: boolean | undefined;
   declare autoSelectFamilyAttemptedAddresses: string[] | undefined;
   declare blockList: BlockList | undefined;
   declare [kTurnCork]: boolean;
@@ -130,13 +129,20 @@ export class SocketClass extends Duplex {
   declare [kKeepAliveCount]: number | undefined;
   declare [kUserTimeout]: number;
   declare [kTypeOfService]: number | undefined;
-  declare [kIsWrapped]: boolean;
   declare [kUnref]: boolean;
 
   constructor(options?: SocketOptions | number | undefined) {
     const own = checkedOptions(options);
     super(own);
     initialize(this, own);
+  }
+
+  /** Behind a symbol as in Node: JSON and `Object.keys` don't see it. */
+  get _handle(): Handle | null {
+    return this[kHandle];
+  }
+  set _handle(handle: Handle | null) {
+    this[kHandle] = handle;
   }
 
   // ---- reading ----
@@ -150,7 +156,7 @@ export class SocketClass extends Duplex {
   /** The peer's FIN. */
   [kOnEnd](): void {
     if (this[kOnRead]?.end()) return;
-    if (this[kIsWrapped]) this.allowHalfOpen = true;
+    if (isWrapped(this)) this.allowHalfOpen = true;
     this.push(null);
     this.read(0);
   }
@@ -199,7 +205,7 @@ export class SocketClass extends Duplex {
 
   override _write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: WriteCallback): void {
     if (this.connecting) {
-      writeLater(this, chunk, encoding, callback, () => this._write(chunk, encoding, callback));
+      writeLater(this, chunk, encoding, [{ chunk, encoding }], callback);
       return;
     }
     const handle = this._handle;
@@ -215,7 +221,7 @@ export class SocketClass extends Duplex {
 
   override _writev(pieces: Piece[], callback: WriteCallback): void {
     if (this.connecting) {
-      writeLater(this, pieces, '', callback, () => this._writev(pieces, callback));
+      writeLater(this, pieces, '', pieces, callback);
       return;
     }
     const handle = this._handle;
@@ -235,7 +241,7 @@ export class SocketClass extends Duplex {
   }
 
   get bufferSize(): number | undefined {
-    return this._handle === null && !this.connecting ? undefined : this.writableLength;
+    return this._handle === null ? undefined : this.writableLength;
   }
 
   get _bytesDispatched(): number {
@@ -263,12 +269,6 @@ export class SocketClass extends Duplex {
   }
 
   // ---- the end ----
-
-  // biome-ignore lint/suspicious/noExplicitAny: the overloads are EventEmitter's own
-  override once(event: string | symbol, listener: (...args: any[]) => void): this {
-    if (event === 'end' && isWrappersListener(listener)) this[kIsWrapped] = true;
-    return super.once(event, listener);
-  }
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
   override end(chunk?: any, encoding?: any, callback?: any): this {
@@ -313,7 +313,6 @@ export class SocketClass extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const wasConnecting = this.connecting;
     this.connecting = false;
     for (let socket: SocketClass | null = this; socket; socket = socket._parent)
       clearTimeout(socket[kTimer] ?? undefined);
@@ -325,27 +324,25 @@ export class SocketClass extends Duplex {
     if (handle) {
       this[kBytesRead] = handle.bytesRead;
       this[kBytesWritten] = handle.bytesWritten;
-      handle.isReset = this.resetAndClosing;
+      handle.isReset = this.resetAndClosing === true;
       this.resetAndClosing = false;
+      const race = this[kRace];
+      const close = () => (race === null ? handle.close(onClosed) : race.close(() => handle.close(onClosed)));
       if (this._closeAfterHandlingError) {
         queueMicrotask(() => {
-          handle.close(onClosed);
+          close();
           this._handle = null;
           this._sockname = null;
         });
       } else {
-        handle.close(onClosed);
+        close();
         this._handle = null;
         this._sockname = null;
       }
       callback(error);
     } else {
-      const race = this[kRace];
-      race?.close(onClosed);
       callback(error);
-      // Node has a handle as soon as it connects, and 'close' comes when that is closed: in a phase of its own.
-      if (!wasConnecting) process.nextTick(emitClose, this);
-      else if (!race) onClosed();
+      process.nextTick(emitClose, this);
     }
     if (this._server) {
       this._server._connections--;
@@ -374,6 +371,11 @@ export class SocketClass extends Duplex {
     if (callback !== null) this.once('connect', callback as Callback as () => void);
     if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket: this });
     if (this._parent?.connecting) return this;
+    if (this._handle === null) {
+      this._handle = new Handle(turn, -1, Boolean(options.path));
+      this._handle.socket = this;
+      if (this[kUnref]) this._handle.unref();
+    }
     this._unrefTimer();
     this.connecting = true;
     if (options.path) validateString(options.path, 'options.path');
@@ -382,7 +384,7 @@ export class SocketClass extends Duplex {
   }
 
   /** A connection stands: `handle` is open. Called by src/net/connect.ts. */
-  _adopt(handle: Handle): void {
+  [kAdopt](handle: Handle): void {
     this.connecting = false;
     this._sockname = null;
     this._unrefTimer();
@@ -528,7 +530,8 @@ export class SocketClass extends Duplex {
 
   getTypeOfService(): number {
     const handle = this._handle;
-    if (handle === null || handle.isUnix || !handle.getTypeOfService) return this[kTypeOfService] ?? 0;
+    if (handle === null || handle.isUnix || handle.fd === -1 || !handle.getTypeOfService)
+      return this[kTypeOfService] ?? 0;
     const result = handle.getTypeOfService();
     if (result < 0) throw errnoException(-result, 'getTypeOfService');
     return result;
@@ -548,17 +551,13 @@ export class SocketClass extends Duplex {
     return this;
   }
 
-  get _isRef(): boolean {
-    return !this[kUnref];
-  }
-
   address(): IpAddress | Record<string, never> {
     return this._getsockname() as IpAddress;
   }
 
   _getpeername(): Partial<IpAddress> {
     if (this._handle === null || this.connecting) return this._peername ?? {};
-    if (this._peername === null) {
+    if (!this._peername) {
       const out: Partial<IpAddress> = {};
       if (this._handle.getpeername(out) < 0) return out;
       this._peername = out;
@@ -600,15 +599,23 @@ function writeLater(
   socket: SocketClass,
   data: Uint8Array | string | Piece[],
   encoding: string,
+  pieces: Piece[],
   callback: WriteCallback,
-  write: () => void,
 ): void {
   socket._pendingData = data;
   socket._pendingEncoding = encoding;
   const onClose = () => callback(socketClosedBeforeConnection());
   socket.once('connect', () => {
     socket.off('close', onClose);
-    write();
+    socket._pendingData = null;
+    const handle = socket._handle;
+    if (handle === null) {
+      callback(socketClosed());
+      return;
+    }
+    socket._unrefTimer();
+    handle.writeAtOnce(pieces, callback);
+    socket[kLastWriteBytes] = handle.writeQueueSize;
   });
   socket.once('close', onClose);
 }
@@ -659,19 +666,19 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
 /** All that a constructor does after Duplex's; also for objects that were made by somebody else's constructor. */
 function initialize(socket: SocketClass, options: SocketOptions): void {
   socket.connecting = false;
-  socket._handle = null;
+  socket[kHandle] = null;
   socket._parent = null;
   socket._host = null;
   socket._hadError = false;
   socket._closeAfterHandlingError = false;
   socket._pendingData = null;
   socket._pendingEncoding = '';
-  socket._peername = null;
+  socket._peername = undefined;
   socket._sockname = null;
   socket.server = null;
   socket._server = null;
   socket.timeout = undefined;
-  socket.resetAndClosing = false;
+  socket.resetAndClosing = undefined;
   socket.blockList = options.blockList || undefined;
   socket[kTurnCork] = false;
   socket[kHasWriteCallbacks] = false;
@@ -688,7 +695,6 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kKeepAliveCount] = undefined;
   socket[kUserTimeout] = 0;
   socket[kTypeOfService] = options.typeOfService;
-  socket[kIsWrapped] = false;
   socket[kUnref] = false;
   socket.on('end', onReadableEnd);
 
@@ -715,6 +721,8 @@ function writeAfterFin(this: SocketClass, chunk: any, encoding?: any, callback?:
   this.destroy(error);
   return false;
 }
+
+describeAsNode(SocketClass.prototype, nodeNet.Socket.prototype);
 
 export type Socket = SocketClass;
 type SocketArgs = [options?: SocketOptions | number | undefined];

@@ -8,6 +8,8 @@ export const kOnRead: unique symbol = Symbol('onread');
 export const kHasWriteCallbacks: unique symbol = Symbol('has write callbacks');
 /** The peer's FIN has come. */
 export const kOnEnd: unique symbol = Symbol('on end');
+/** A connection stands: called by connect.ts. */
+export const kAdopt: unique symbol = Symbol('adopt');
 /** Bytes of the write in flight, to see progress when the idle timer fires. */
 export const kLastWriteBytes: unique symbol = Symbol('last write bytes');
 /** The attempts to connect that are under way at once, or null. */

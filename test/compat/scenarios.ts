@@ -1538,3 +1538,100 @@ scenario('diagnostics channels', async (net, log, t) => {
   mine.add(client).add(peer);
   for (const [name, socket] of seen) if (mine.has(socket)) log('channel', name, socket === client ? 'client' : 'peer');
 });
+
+// ------------------------------------------------------------------------------------------- connect() on a busy socket
+
+scenario('connect() while the socket connects', async (net, log, t) => {
+  const server = await serve(net, t);
+  const socket = watch(log, 'client', keep(t, new net.Socket()));
+  socket.connect(portOf(server), '127.0.0.1', () => log('client', 'first'));
+  socket.connect(portOf(server), '127.0.0.1', () => log('client', 'second'));
+  await both(socket);
+  log('client', socket.readyState, socket.connecting);
+});
+
+scenario('connect() on a connected unix socket', async (net, log, t) => {
+  const server = await serveWith(t, undefined, { net, listen: { path: join(await folder(t), 's') } });
+  const socket = watch(log, 'client', await dial(t, server, { net }));
+  socket.connect({ path: server.address() as string }, () => log('client', 'second'));
+  log('client', socket.readyState, socket.pending);
+  await both(socket);
+});
+
+scenario('connect() on a connected socket announces the connection again, once', async (net, log, t) => {
+  const { client, peer, server } = await pair(net, log, t);
+  client.connect(portOf(server), '127.0.0.1', () => log('client', 'again'));
+  log('client', client.readyState, client.pending);
+  client.write('to the same peer');
+  await Promise.all([once(client, 'ready'), once(peer, 'data')]);
+  client.connect(portOf(server), '127.0.0.1');
+  await both(client);
+});
+
+scenario('connect() on an accepted socket', async (net, log, t) => {
+  const { peer, server } = await pair(net, log, t, { apart: ['end'] });
+  peer.connect(portOf(server), '127.0.0.1');
+  await both(peer);
+});
+
+scenario('connect() on a socket whose writing side has ended', async (net, log, t) => {
+  const { client, server } = await pair(net, log, t, { server: { allowHalfOpen: true } });
+  client.end();
+  await once(client, 'finish');
+  client.connect(portOf(server), '127.0.0.1');
+  await both(client);
+});
+
+// ----------------------------------------------------------------------------------------------- what else is looked at
+
+scenario('callbacks of writes before the connection', async (net, log, t) => {
+  const server = await serve(net, t, (socket) => socket.resume());
+  const socket = watch(log, 'client', keep(t, new net.Socket()));
+  socket.connect(portOf(server), '127.0.0.1', () => log('client', 'listener'));
+  socket.write('first', () => log('client', 'first written', socket.bytesWritten));
+  socket.write('second', () => log('client', 'second written', socket.bytesWritten));
+  socket.end('third', () => log('client', 'ended'));
+  log('client', socket.bytesWritten, socket.bufferSize, socket.writableLength);
+  await both(socket);
+  log('client', socket.bytesWritten, socket.bufferSize);
+});
+
+scenario('a large write before the connection', async (net, log, t) => {
+  const server = await serve(net, t, (socket) => socket.resume());
+  const socket = watch(log, 'client', keep(t, new net.Socket()));
+  socket.connect(portOf(server), '127.0.0.1');
+  socket.end(Buffer.alloc(8_388_608), () => log('client', 'ended', socket.bytesWritten));
+  log('client', socket.bytesWritten);
+  await both(socket);
+});
+
+scenario('readyState of a socket that closes by halves', async (net, log, t) => {
+  const half = { allowHalfOpen: true };
+  const { client, peer } = await pair(net, log, t, { server: half, client: half });
+  log('client', client.readyState);
+  client.end();
+  log('client', client.readyState);
+  await once(peer.resume(), 'end');
+  log('peer', peer.readyState);
+  peer.end();
+  await once(client.resume(), 'end');
+  log('client', client.readyState);
+  await both(client, peer);
+  log('client', client.readyState, client.pending, client.bufferSize);
+});
+
+scenario('the remote address is kept only by who has read it', async (net, log, t) => {
+  const { client, peer } = await pair(net, log, t);
+  log('client', client.remoteAddress, client.remoteFamily);
+  client.destroy();
+  await both(client, peer);
+  log('client', client.remoteAddress, client.remoteFamily, client.localAddress, client.address());
+  log('peer', peer.remoteAddress, peer.localAddress);
+});
+
+scenario('hadError says whether an error closed the socket', async (net, log, t) => {
+  const { client, peer } = await pair(net, log, t, { except: ['error'] });
+  client.on('error', (reason) => log('client', reason.message));
+  client.destroy(new Error('enough'));
+  await both(client, peer);
+});

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { LookupFunction, Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
-import net from 'millrace';
+import net, { engine } from 'millrace';
 import {
   close,
   collect,
@@ -486,3 +486,21 @@ test('connect() on a connected socket gives the first connection up', limit, asy
 function sockets(server: unknown): number {
   return (server as { _connections: number })._connections;
 }
+
+test('connect() while a unix socket connects fails as one that is connected', limit, async (t) => {
+  if (engine === 'node') return t.skip('the same, but the first attempt then keeps the process alive for ever');
+  const path = join(await folder(t), 's');
+  await serve(t, undefined, { listen: { path } });
+  const socket = keep(t, new net.Socket());
+  const log = trace(socket, ['connectionAttempt', 'connectionAttemptFailed', 'connect', 'error', 'close']);
+  socket.connect(path);
+  socket.connect(path);
+  await close(socket);
+  assert.deepEqual(log, [
+    'connectionAttempt',
+    'connectionAttempt',
+    'connectionAttemptFailed',
+    'error:EISCONN',
+    'close:true',
+  ]);
+});
