@@ -17,6 +17,8 @@ import { completeShutdown, submitShutdown } from './ops/shutdown.ts';
 import type { Endpoint } from './slots.ts';
 import type { Flushable, Starved, Turn } from './turn.ts';
 
+export type { Piece };
+
 export abstract class Connection implements Endpoint, Flushable, Starved {
   readonly turn: Turn;
   /** -1 until there is a descriptor. */
@@ -230,7 +232,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   }
 
   wantRead(wants: boolean): void {
-    if (this.#wantsRead === wants) return;
+    if (this.#wantsRead === wants || (wants && this.isClosing)) return;
     this.#wantsRead = wants;
     this.#settleRead();
   }

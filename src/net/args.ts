@@ -2,12 +2,17 @@
  * The argument forms of `listen`, `connect` and `createConnection`: `(options[, cb])`, `(path[, …][, cb])`,
  * `(port[, host][, …][, cb])`.
  */
+import nodeNet from 'node:net';
+
 export type Callback = (...args: never[]) => void;
 
 /** Options and callback; marked, so that arguments are normalised once. */
-export type Normalized = [options: Record<string, unknown>, callback: Callback | null] & { [isNormalized]?: true };
+export type Normalized = [options: Record<string, unknown>, callback: Callback | null] & { [mark: symbol]: boolean };
 
-const isNormalized: unique symbol = Symbol('normalized');
+/** Node's own mark, so that either's `_normalizeArgs` can be given to the other's `connect`. */
+const isNormalized: symbol =
+  Object.getOwnPropertySymbols((nodeNet as { _normalizeArgs?(args: []): object })._normalizeArgs?.([]) ?? {})[0] ??
+  Symbol('normalized');
 
 /** A number that is not negative, or `false`. */
 export function toNumber(value: unknown): number | false {
@@ -30,7 +35,7 @@ export function normalizeArgs(args: readonly unknown[]): Normalized {
     if (typeof second === 'string') options['host'] = second;
   }
   const last = args.at(-1);
-  const result: Normalized = [options, typeof last === 'function' ? (last as Callback) : null];
+  const result = [options, typeof last === 'function' ? (last as Callback) : null] as unknown as Normalized;
   result[isNormalized] = true;
   return result;
 }

@@ -7,9 +7,9 @@
 import { AsyncResource } from 'node:async_hooks';
 import { AF, ERRNO } from '../engine/abi.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
-import { Connection } from '../engine/connection.ts';
+import { Connection, type Piece } from '../engine/connection.ts';
 import type { Native } from '../engine/native.ts';
-import type { Piece } from '../engine/ops/send.ts';
+
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
@@ -37,6 +37,7 @@ export class Handle extends Connection {
   #writeCallback: ((error?: Error | null) => void) | null = null;
   #shutdownCallback: (() => void) | null = null;
   #closeCallback: (() => void) | null = null;
+  #isClosed = false;
   /** Bytes handed over for sending so far, as in Node: taken or in flight. */
   bytesWritten = 0;
   bytesRead = 0;
@@ -109,6 +110,7 @@ export class Handle extends Connection {
   }
 
   override onClosed(): void {
+    this.#isClosed = true;
     this.context?.emitDestroy();
     this.#closeCallback?.();
     this.#closeCallback = null;
@@ -138,6 +140,10 @@ export class Handle extends Connection {
 
   /** @hot */
   write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (this.isClosing) {
+      callback(errnoException(ERRNO.EBADF, 'write')); // likewise
+      return;
+    }
     this.#writeCallback = callback;
     this.bytesWritten += this.sendOne(chunk, encoding);
     if (this.turn.isEnding) this.turn.flush();
@@ -145,6 +151,10 @@ export class Handle extends Connection {
 
   /** @hot */
   writev(pieces: Piece[], callback: (error?: Error | null) => void): void {
+    if (this.isClosing) {
+      callback(errnoException(ERRNO.EBADF, 'write'));
+      return;
+    }
     this.#writeCallback = callback;
     this.bytesWritten += this.sendMany(pieces);
     if (this.turn.isEnding) this.turn.flush();
@@ -173,7 +183,9 @@ export class Handle extends Connection {
 
   /** `callback` comes when the descriptor is closed. */
   override close(callback?: () => void): void {
-    if (callback !== undefined) this.#closeCallback = callback;
+    if (callback !== undefined && this.#isClosed)
+      setImmediate(callback); // a program was faster: socket._handle.close()
+    else if (callback !== undefined) this.#closeCallback = callback;
     if (this.isReset) setReset(this.turn.ring.native, this.fd);
     super.close();
   }

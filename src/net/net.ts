@@ -1,5 +1,6 @@
 /** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
 import nodeNet from 'node:net';
+import { normalizeArgs } from './args.ts';
 import { BlockList } from './block-list.ts';
 import {
   autoSelectFamilyDefaults,
@@ -35,6 +36,9 @@ const { isIP, isIPv4, isIPv6 } = nodeNet;
 /** Deprecated and without effect outside Windows, but Node 20 and 22 have it. */
 const { _setSimultaneousAccepts } = nodeNet as { _setSimultaneousAccepts?: unknown };
 
+/** Undocumented. Its handles are Node's, because what they are made for takes no other: `subprocess.send()`, workers. */
+const { _createServerHandle } = nodeNet as { _createServerHandle?: unknown };
+
 export type { BlockListConstructor, CompleteBlockList } from './block-list.ts';
 export type { HappyEyeballs } from './defaults.ts';
 
@@ -46,6 +50,8 @@ export const additions = { getDefaultHappyEyeballs, setDefaultHappyEyeballs };
 
 /** What Node's `net` exports, on an engine of ours. */
 export const ownNet = {
+  _createServerHandle,
+  _normalizeArgs: normalizeArgs,
   ...(_setSimultaneousAccepts === undefined ? {} : { _setSimultaneousAccepts }),
   Server,
   Socket,

@@ -44,6 +44,9 @@ export class ServerHandle extends Listener {
     this.#context = new AsyncResource(isUnix ? 'PIPESERVERWRAP' : 'TCPSERVERWRAP', { requireManualDestroy: true });
   }
 
+  /** What Node's handle calls for a connection; monitors and tests put themselves in between. `errno` is 0. */
+  onconnection = (_errno: number, handle: Handle): void => this.#server._accept(handle);
+
   start(): void {
     this.accept();
   }
@@ -51,7 +54,7 @@ export class ServerHandle extends Listener {
   /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
   override onAccept(fd: number): void {
     const handle = new Handle(this.turn, fd, this.isUnix);
-    this.#context.runInAsyncScope(this.#server._accept, this.#server, handle);
+    this.#context.runInAsyncScope(this.onconnection, this, 0, handle);
   }
 
   override onAcceptError(errno: number): void {
@@ -73,11 +76,19 @@ export class ServerHandle extends Listener {
   }
 
   address(): IpAddress | null {
-    const out = Buffer.alloc(SOCKADDR_BYTES);
-    const length = turn.ring.native.name(this.fd, false, out);
-    if (length < 0) throw errnoException(-length, 'address');
-    const ip = decodeIp(out.subarray(0, length));
-    return ip === undefined ? null : { address: ip.address, family: ip.family, port: ip.port };
+    const out: Partial<IpAddress> = {};
+    const result = this.getsockname(out);
+    if (result < 0) throw errnoException(-result, 'address');
+    return out.address === undefined ? null : (out as IpAddress);
+  }
+
+  getsockname(out: Partial<IpAddress>): number {
+    const bytes = Buffer.alloc(SOCKADDR_BYTES);
+    const length = turn.ring.native.name(this.fd, false, bytes);
+    if (length < 0) return length;
+    const ip = decodeIp(bytes.subarray(0, length));
+    if (ip !== undefined) Object.assign(out, { address: ip.address, family: ip.family, port: ip.port });
+    return 0;
   }
 }
 

@@ -145,6 +145,16 @@ export class SocketClass extends Duplex {
     this[kHandle] = handle;
   }
 
+  /**
+   * The descriptor. Not in Node, whose own child_process looks for it in a `stdio` array: so a socket of ours can stand
+   * there, as one of Node's can.
+   * @returns undefined without one
+   */
+  get fd(): number | undefined {
+    const fd = this._handle?.fd;
+    return fd === -1 ? undefined : fd;
+  }
+
   // ---- reading ----
 
   override _read(size: number): void {
