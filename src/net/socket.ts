@@ -154,6 +154,10 @@ export class SocketClass extends Duplex {
     const fd = this._handle?.fd;
     return fd === -1 ? undefined : fd;
   }
+  /** A subclass may have a property of this name. */
+  set fd(value: unknown) {
+    Object.defineProperty(this, 'fd', { value, writable: true, enumerable: true, configurable: true });
+  }
 
   // ---- reading ----
 

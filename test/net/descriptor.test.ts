@@ -239,6 +239,7 @@ test('a descriptor that is neither a stream socket nor a pipe is refused by its 
   const opened: [type: string, fd: number][] = [
     ['FILE', openSync(join(dir, 'file'), 'w+')],
     ['FILE', openSync('/dev/null', 'r+')],
+    ['TTY', openSync('/dev/ptmx', 'r+')],
     ['UNKNOWN', openSync(dir, 'r')],
   ];
   for (const [type, fd] of [...opened, ['UDP', udpDescriptor(port)] as const, ['UNKNOWN', 9999] as const]) {

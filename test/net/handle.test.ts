@@ -84,6 +84,11 @@ test('a new socket has no descriptor, a connected one its own', limit, async (t)
   assert.equal((client as Socket & { fd?: number }).fd, handleOf(client).fd);
   client.destroy();
   assert.equal((client as Socket & { fd?: number }).fd, undefined);
+  class Numbered extends net.Socket {
+    fd = 7;
+  }
+  assert.equal(keep(t, new Numbered()).fd, 7);
+  assert.equal((keep(t, Object.assign(new net.Socket(), { fd: 8 })) as { fd: number }).fd, 8);
 });
 
 type Internals = { _normalizeArgs(args: unknown[]): unknown[]; _createServerHandle: unknown };
