@@ -3,7 +3,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Rival } from './rivals.ts';
+import { withDescriptors } from './machine.ts';
+import type { Kind, Prepared, Rival } from './rivals.ts';
 
 export type Line = Record<string, unknown>;
 
@@ -20,7 +21,7 @@ export class Child {
   readonly #exited: Promise<unknown>;
   #stderr = '';
 
-  constructor(name: string, command: string[], env: Record<string, string> = {}) {
+  constructor(name: string, command: string[], env: Readonly<Record<string, string>> = {}) {
     const [file = '', ...args] = command;
     this.#name = name;
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } });
@@ -69,23 +70,37 @@ export class Child {
   }
 }
 
+export interface Serving {
+  kind: Kind;
+  parameter?: string;
+  /** The most connections it must hold. */
+  connections: number;
+  /** Whether it will be asked to collect garbage. */
+  gc?: boolean;
+}
+
 export class Server extends Child {
   port = 0;
   pid = 0;
-  hasControl = false;
 
   /** Starts a rival and waits until it listens. @throws {Error} if it does not, or runs on another engine than it should. */
-  static async start(rival: Rival, kind: 'echo', prefix: string[], gc = false): Promise<Server> {
-    const command = rival.command(kind, { gc });
-    if (!command) throw new Error(`${rival.name} has no ${kind} server`);
-    const server = new Server(rival.name, [...prefix, ...command], rival.env);
+  static async start(rival: Rival, prepared: Prepared, serving: Serving, placement: string[]): Promise<Server> {
+    const [file = '', ...args] = prepared.command;
+    const server = new Server(
+      rival.name,
+      [
+        ...[...placement, ...withDescriptors(serving.connections)],
+        ...[file, ...(serving.gc ? prepared.gc : []), ...args],
+        ...[serving.kind, ...(serving.parameter === undefined ? [] : [serving.parameter])],
+      ],
+      rival.env,
+    );
     try {
       const hello = await server.read(10_000);
       if (hello['engine'] !== rival.engine)
         throw new Error(`${rival.name} should run on ${rival.engine}, but runs on ${String(hello['engine'])}`);
       server.port = Number(hello['port']);
       server.pid = Number(hello['pid']);
-      server.hasControl = hello['control'] === true;
       return server;
     } catch (error) {
       await server.stop();

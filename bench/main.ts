@@ -1,18 +1,27 @@
-// `npm run bench`: starts each rival as a process of its own, alternating (A B C A B C ...), drives it with load/load.c, and
-// prints a table for each trial. Exit status: 0; 1 if a run failed or, with --check, a goal was missed; 2 wrong usage.
+// `npm run bench`: starts each rival as a process of its own, alternating (A B C A B C ...), drives it with load/, and writes
+// tables, results and charts. Exit status: 0; 1 if a run failed or, with --check, a goal was missed; 2 wrong usage.
 import { existsSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
+import { bulk } from './cases/bulk.ts';
+import { churn } from './cases/churn.ts';
 import { echo } from './cases/echo.ts';
-import { idle } from './cases/idle.ts';
-import { buildLoad } from './load/build.ts';
+import { fanOut } from './cases/fan-out.ts';
+import { idle, neighbours } from './cases/idle.ts';
+import { latency } from './cases/latency.ts';
+import { smallWrites } from './cases/small-writes.ts';
+import { goals } from './goals.ts';
 import { describeMachine, place } from './machine.ts';
 import { type Options, readOptions, usage } from './options.ts';
-import { judge, type Rounds, ratio, table, type Verdict, writeResults } from './report.ts';
-import { baseline, type Rival, rivals } from './rivals.ts';
-import type { Case, Trial } from './trial.ts';
+import { type Finished, judge, type Rounds, table, type Verdict, verdictLine, writeResults } from './report.ts';
+import { type Prepared, prepareAll, type Rival, rivals } from './rivals.ts';
+import { chooseCases, chooseRivals, type Plan, plan, secondsOf } from './select.ts';
+import type { Bench, Case } from './trial.ts';
+import { fromC } from './workshop.ts';
 
-const cases: readonly Case[] = [echo, idle];
+const cases: readonly Case[] = [echo, fanOut, smallWrites, bulk, churn, idle, neighbours, latency];
+
+const loadSources = ['main', 'clock', 'histogram', 'pattern', 'connect', 'echo', 'rounds', 'transfer', 'churn', 'idle'];
 
 async function main(): Promise<number> {
   let options: Options;
@@ -20,16 +29,15 @@ async function main(): Promise<number> {
   let chosenRivals: readonly Rival[];
   try {
     options = readOptions(process.argv.slice(2));
-    chosenCases = choose('case', cases, options.cases.length > 0 ? options.cases : cases.map((one) => one.name));
-    chosenRivals = options.rivals
-      ? choose('rival', rivals, options.rivals)
-      : rivals.filter((rival) => !rival.isOptional);
+    chosenCases = chooseCases(cases, options.cases);
+    chosenRivals = chooseRivals(options.rivals ?? (options.prepare ? ['all'] : undefined), options.full);
   } catch (error) {
     console.error(`bench: ${(error as Error).message}\n\n${usage}`);
     return 2;
   }
   if (options.help) {
-    console.log(`${usage}\n\ncases: ${names(cases)}\nrivals: ${names(rivals)}`);
+    const about = rivals.map(({ name, about }) => `  ${name.padEnd(22)}${about}`).join('\n');
+    console.log(`${usage}\n\ncases: ${cases.map((one) => one.name).join(', ')}\nrivals:\n${about}`);
     return 0;
   }
   if (process.platform !== 'linux') {
@@ -38,67 +46,71 @@ async function main(): Promise<number> {
   }
 
   const root = projectRoot();
+  const shop = { root, mayInstall: options.prepare };
+  const { ready, missing } = options.list
+    ? { ready: new Map(chosenRivals.map((rival) => [rival, undefined])), missing: [] }
+    : prepareAll(chosenRivals, shop);
+  for (const line of missing) console.log(line);
+  if (options.prepare) {
+    for (const [rival, prepared] of ready) console.log(`${rival.name.padEnd(22)}${prepared?.version}`);
+    return 0;
+  }
+  const sources = [...loadSources.map((name) => `bench/load/${name}.c`), 'bench/load/load.h'];
   const placement = place(options.pin);
-  const bench = { options, placement, load: buildLoad(root) };
-  const machine = describeMachine();
-  const date = new Date().toISOString();
-  console.log(
-    `${machine['cpu']} x ${machine['cpus']}, Linux ${machine['kernel']}, Node ${process.version}; ${placement.about}; medians of ${options.runs} runs`,
-  );
-  if ((loadavg()[0] ?? 0) > 0.5)
-    console.log(`note: the machine is not idle (load average ${loadavg()[0]?.toFixed(1)}): expect noise`);
-
-  const results = [];
-  const verdicts: Verdict[] = [];
-  let failures = 0;
-  for (const trial of chosenCases.flatMap((one) => one.trials(bench))) {
-    const { rounds, errors } = await alternate(trial, chosenRivals, options.runs);
-    console.log(`\n${trial.title}\n${table(trial, rounds)}`);
-    for (const error of errors) console.log(`  ! ${error}`);
-    failures += errors.length;
-    verdicts.push(...judge(trial, rounds));
-    results.push({
-      title: trial.title,
-      parameters: trial.parameters,
-      cost: trial.cost.key,
-      errors,
-      rivals: [...rounds].map(([name, samples]) => ({
-        name,
-        ratio: ratio(trial, rounds, name) ?? null,
-        samples: samples.map((sample) => sample ?? null),
-      })),
-    });
+  const bench: Bench = { options, placement, root, load: options.list ? '' : fromC(shop, 'load', sources) };
+  const plans = plan(bench, chosenCases, [...ready.keys()]);
+  const minutes = Math.ceil(secondsOf(plans, bench) / 60);
+  if (options.list) {
+    for (const { trial, rivals: some, runs } of plans)
+      console.log(`${trial.id.padEnd(24)}${runs} x ${some.map((rival) => rival.name).join(' ')}`);
+    console.log(`about ${minutes} min`);
+    return 0;
   }
 
+  const machine = describeMachine();
+  const date = new Date().toISOString();
+  const { cpu, cpus, kernel } = machine;
+  console.log(`${cpu} x ${cpus}, Linux ${kernel}; ${placement.about}; medians; about ${minutes} min`);
+  const load = loadavg()[0] ?? 0;
+  if (load > 0.5) console.log(`note: the machine is not idle (load average ${load.toFixed(1)}): expect noise`);
+
+  const finished: Finished[] = [];
+  for (const one of plans) {
+    const { rounds, errors } = await alternate(one, ready as ReadonlyMap<Rival, Prepared>);
+    console.log(`\n${one.trial.title}  [${one.trial.id}]\n${table(one.trial, rounds)}`);
+    for (const note of [...one.notes, ...errors.map((error) => `! ${error}`)]) console.log(`  ${note}`);
+    finished.push({ trial: one.trial, rounds, errors });
+  }
+
+  const verdicts = judge(goals, finished);
+  console.log('\ngoals');
+  for (const verdict of verdicts) console.log(`  ${verdictLine(verdict)}`);
+  if (verdicts.length === 0) console.log('  nothing that was run has a goal');
   const command = ['npm', 'run', 'bench', '--', ...process.argv.slice(2)].join(' ');
-  const path = writeResults(root, {
-    date,
-    command,
-    machine,
-    placement: placement.about,
-    options,
-    results,
-    goals: verdicts,
-  });
-  console.log(`\nresults: ${path}`);
+  const versions = Object.fromEntries([...ready].map(([rival, prepared]) => [rival.name, prepared?.version ?? '']));
+  const facts = { date, command, machine, placement: placement.about, options, versions, missing };
+  const folder = options.out ?? join(root, 'bench/results', date.slice(0, 19).replaceAll(':', '-'));
+  writeResults(folder, facts, finished, verdicts);
+  console.log(`\nresults, tables and charts: ${folder}`);
+  const failures = finished.reduce((sum, { errors }) => sum + errors.length, 0);
   return (options.check && !passes(verdicts)) || failures > 0 ? 1 : 0;
 }
 
-/** Runs a trial `runs` times for each rival, in rounds. A rival that fails in its first run is not tried again. */
+/** Runs a trial for each rival, in rounds. A rival that fails in its first run is not tried again. */
 async function alternate(
-  trial: Trial,
-  chosen: readonly Rival[],
-  runs: number,
+  { trial, rivals: some, runs }: Plan,
+  ready: ReadonlyMap<Rival, Prepared>,
 ): Promise<{ rounds: Rounds; errors: string[] }> {
-  const rounds: Rounds = new Map(chosen.map((rival) => [rival.name, []]));
+  const rounds: Rounds = new Map(some.map((rival) => [rival.name, []]));
   const errors: string[] = [];
   for (let round = 0; round < runs; round++) {
-    for (const rival of chosen) {
+    for (const rival of some) {
       const samples = rounds.get(rival.name) ?? [];
-      if (round > 0 && samples[0] === undefined) continue;
+      const prepared = ready.get(rival);
+      if (!prepared || (round > 0 && samples[0] === undefined)) continue;
       progress(`${trial.title}: round ${round + 1} of ${runs}, ${rival.name}`);
       try {
-        const sample = await trial.run(rival);
+        const sample = await trial.run(rival, prepared);
         samples.push(sample);
         if ((sample['socketErrors'] ?? 0) > 0)
           errors.push(`${rival.name}, round ${round + 1}: ${sample['socketErrors']} sockets had an error`);
@@ -112,25 +124,9 @@ async function alternate(
   return { rounds, errors };
 }
 
-function passes(verdicts: readonly Verdict[]): boolean {
-  console.log('\ngoals');
-  for (const { trial, rival, goal, ratio: value, isMet } of verdicts)
-    console.log(
-      `  ${isMet ? 'met   ' : 'MISSED'}  ${trial}: ${rival} ${value?.toFixed(3) ?? 'no figure'} of ${baseline}, at most ${goal.toFixed(2)}`,
-    );
-  if (verdicts.length === 0) console.log('  MISSED  nothing that was run has a goal');
-  return verdicts.length > 0 && verdicts.every((verdict) => verdict.isMet);
-}
-
-function choose<T extends { name: string }>(what: string, all: readonly T[], wanted: readonly string[]): readonly T[] {
-  return wanted.map((name) => {
-    const found = all.find((one) => one.name === name);
-    if (!found) throw new Error(`there is no ${what} '${name}'; there are: ${names(all)}`);
-    return found;
-  });
-}
-
-const names = (all: readonly { name: string }[]): string => all.map((one) => one.name).join(', ');
+/** A goal without a figure (a rival that can't be had here) does not fail the check, but something must have been judged. */
+const passes = (verdicts: readonly Verdict[]): boolean =>
+  verdicts.some((verdict) => verdict.ratio !== undefined) && verdicts.every((verdict) => verdict.isMet !== false);
 
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);

@@ -3,33 +3,43 @@ import { parseArgs } from 'node:util';
 
 export interface Options {
   cases: string[];
+  /** Names and groups; `undefined`: what the selection says. */
   rivals: string[] | undefined;
+  full: boolean;
   runs: number;
   seconds: number;
   warmupSeconds: number;
   sizes: number[] | undefined;
   connections: number[] | undefined;
-  inFlight: number;
-  idleConnections: number;
+  inFlight: number[] | undefined;
+  idleConnections: number[] | undefined;
   /** `undefined`: the first two CPUs this process may use; `'off'`: no pinning. */
   pin: { server: number; load: number } | 'off' | undefined;
+  /** Folder for the results; `undefined`: one of its own in bench/results. */
+  out: string | undefined;
   check: boolean;
+  prepare: boolean;
+  list: boolean;
   help: boolean;
 }
 
 export const usage = `npm run bench -- [case ...] [options]
 
   case                    which cases to run (default: all)
-  --rivals a,b            which servers (default: all); node is needed for ratios
-  --runs 5                runs of each server, alternating
-  --seconds 3             measured phase of a run
-  --warmup 1              seconds before it
-  --size 64,16384         echo: bytes in a message        } default: 64 B x 50, 64 B x 1000, 16384 B x 50;
-  --connections 50,1000   echo: connections               } giving either runs every pair of the two
-  --in-flight 1           echo: messages on their way per connection
-  --idle-connections 10000
+  --full                  every trial and every rival: below an hour (default: a selection, below ten minutes)
+  --rivals a,b            which servers: names, or the groups quick, usual, all, ours, nodes (default: quick, with --full all)
+  --runs 3                runs of each server, alternating
+  --seconds 0.6           measured phase of a run         (--full: 1.2)
+  --warmup 0.3            seconds before it, and with echoes at least 15,000 messages
+  --size 64,16384         echo: bytes in a message                }
+  --connections 50,1000   echo: connections                       } giving one of them runs every combination
+  --in-flight 1           echo: messages on their way on each     }
+  --idle-connections 10000,100000
   --pin 0,1 | off         CPU of the server, CPU of the load
-  --check                 exit status 1 if a goal is missed`;
+  --out DIR               where results and charts go (default: bench/results/<time>)
+  --check                 exit status 1 if a goal is missed
+  --prepare               only find, fetch or build all rivals (as root: installs Debian's packages for them)
+  --list                  only say what would run, and how long it would take`;
 
 /** Reads the arguments. @throws {Error} with a sentence for the user. */
 export function readOptions(args: string[]): Options {
@@ -38,30 +48,38 @@ export function readOptions(args: string[]): Options {
     allowPositionals: true,
     options: {
       rivals: { type: 'string' },
-      runs: { type: 'string', default: '5' },
-      seconds: { type: 'string', default: '3' },
-      warmup: { type: 'string', default: '1' },
+      full: { type: 'boolean', default: false },
+      runs: { type: 'string', default: '3' },
+      seconds: { type: 'string' },
+      warmup: { type: 'string', default: '0.3' },
       size: { type: 'string' },
       connections: { type: 'string' },
-      'in-flight': { type: 'string', default: '1' },
-      'idle-connections': { type: 'string', default: '10000' },
+      'in-flight': { type: 'string' },
+      'idle-connections': { type: 'string' },
       pin: { type: 'string' },
+      out: { type: 'string' },
       check: { type: 'boolean', default: false },
+      prepare: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   return {
     cases: positionals,
     rivals: values.rivals?.split(','),
+    full: values.full,
     runs: whole('runs', values.runs, 1, 1000),
-    seconds: amount('seconds', values.seconds, 0.05, 600),
+    seconds: amount('seconds', values.seconds ?? (values.full ? '1.2' : '0.6'), 0.05, 600),
     warmupSeconds: amount('warmup', values.warmup, 0, 600),
-    sizes: values.size?.split(',').map((text) => whole('size', text, 1, 64 * 2 ** 20)),
-    connections: values.connections?.split(',').map((text) => whole('connections', text, 1, 500_000)),
-    inFlight: whole('in-flight', values['in-flight'], 1, 65_536),
-    idleConnections: whole('idle-connections', values['idle-connections'], 1, 500_000),
+    sizes: wholes('size', values.size, 64 * 2 ** 20),
+    connections: wholes('connections', values.connections, 500_000),
+    inFlight: wholes('in-flight', values['in-flight'], 65_536),
+    idleConnections: wholes('idle-connections', values['idle-connections'], 500_000),
     pin: pin(values.pin),
+    out: values.out,
     check: values.check,
+    prepare: values.prepare,
+    list: values.list,
     help: values.help,
   };
 }
@@ -78,6 +96,9 @@ function whole(name: string, text: string, min: number, max: number): number {
   if (!Number.isInteger(value)) throw new Error(`--${name} must be a whole number, not '${text}'`);
   return value;
 }
+
+const wholes = (name: string, text: string | undefined, max: number): number[] | undefined =>
+  text?.split(',').map((one) => whole(name, one, 1, max));
 
 function pin(text: string | undefined): Options['pin'] {
   if (text === undefined || text === 'off') return text;

@@ -1,0 +1,121 @@
+// The measured server in the API of node:net, in a process of its own; Node, Bun and Deno run it alike.
+//
+//   node server.js KIND [PARAMETER] --impl millrace|node-net
+//
+// What every server does, in any language (rivals/): listen on a free port of 127.0.0.1, print one JSON line
+// {"port","pid","engine"}, answer each line on stdin with one JSON line {"connections","errors"} (`gc`: after collecting
+// garbage, where there is any), and end when stdin closes. KIND is one of
+//
+//   echo                         what comes goes back
+//   broadcast W                  greets with '+'; each message goes W times to every connection, by W writes of their own
+//   broadcast-corked W           the same, all writes of a message in one cork()
+//   source B                     sends B bytes of `block`, as fast as they are taken, then ends
+//   sink                         counts what comes; at its end answers the count in digits and ends
+//   send-file F, receive-file F  by pipe(), from and to a file; the latter answers like `sink`
+import { createReadStream, createWriteStream } from 'node:fs';
+import type { Socket } from 'node:net';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+
+type Net = Pick<typeof import('node:net'), 'createServer'> & { engine?: string };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { impl: { type: 'string', default: 'millrace' } },
+});
+const [kind = '', parameter = ''] = positionals;
+if (values.impl !== 'millrace' && values.impl !== 'node-net')
+  throw new Error(`--impl must be millrace or node-net, not ${values.impl}`);
+const net: Net = values.impl === 'millrace' ? await import('millrace') : await import('node:net');
+
+const sockets = new Set<Socket>();
+let errors = 0;
+
+/** Byte p of every transfer, as load/transfer.c expects it. */
+const block = Buffer.from(Uint8Array.from({ length: 65_536 }, (_, p) => p ^ (p >> 8)));
+
+const kinds: Record<string, (socket: Socket) => void> = {
+  echo: (socket) => socket.on('data', (data) => socket.write(data)),
+
+  broadcast: (socket) => {
+    const writes = Number(parameter);
+    socket.write('+');
+    socket.on('data', (message) => {
+      for (let nth = 0; nth < writes; nth++) for (const each of sockets) each.write(message);
+    });
+  },
+
+  'broadcast-corked': (socket) => {
+    const writes = Number(parameter);
+    socket.write('+');
+    socket.on('data', (message) => {
+      for (const each of sockets) each.cork();
+      for (let nth = 0; nth < writes; nth++) for (const each of sockets) each.write(message);
+      for (const each of sockets) each.uncork();
+    });
+  },
+
+  source: (socket) => {
+    let left = Number(parameter);
+    const pump = (): void => {
+      while (left > 0) {
+        const piece = left < block.length ? block.subarray(0, left) : block;
+        left -= piece.length;
+        if (!socket.write(piece)) return;
+      }
+      socket.end();
+    };
+    socket.on('drain', pump).resume();
+    pump();
+  },
+
+  sink: (socket) => {
+    let count = 0;
+    socket.on('data', (data) => (count += data.length)).on('end', () => socket.end(`${count}`));
+  },
+
+  'send-file': (socket) => createReadStream(parameter).pipe(socket).resume(),
+
+  'receive-file': (socket) => {
+    const file = socket.pipe(createWriteStream(parameter));
+    file.on('close', () => socket.end(`${file.bytesWritten}`));
+  },
+};
+
+const serve = kinds[kind];
+if (!serve) throw new Error(`there is no kind '${kind}', only ${Object.keys(kinds).join(', ')}`);
+
+// noDelay for everybody: with Nagle's algorithm the last segment of a large echo can wait 40 ms for a delayed ACK.
+// The half of an echo connection that is still open is closed by Node, as by default; an upload's answer comes after its end.
+const allowHalfOpen = kind === 'sink' || kind === 'receive-file';
+const server = net.createServer({ noDelay: true, allowHalfOpen }, (socket) => {
+  sockets.add(socket);
+  socket.on('error', () => errors++);
+  socket.on('close', () => sockets.delete(socket));
+  serve(socket);
+});
+
+// The backlog is as long as the kernel allows, so that opening thousands at once loses no SYN.
+server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
+  const { port } = server.address() as { port: number };
+  console.log(JSON.stringify({ port, pid: process.pid, engine: net.engine ?? 'node:net' }));
+});
+
+/** Several collections with turns between them: finalizers run, and freed pages go back to the kernel from other threads. */
+async function collect(): Promise<void> {
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isForced: boolean): void } };
+  const run = Bun ? () => Bun.gc(true) : gc;
+  if (!run) throw new Error('gc asked for without --expose-gc');
+  for (let round = 0; round < 4; round++) {
+    run();
+    await sleep(100);
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'gc') await collect();
+  console.log(JSON.stringify({ connections: sockets.size, errors, heapUsed: process.memoryUsage().heapUsed }));
+}
+process.exit();
