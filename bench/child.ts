@@ -64,6 +64,13 @@ export class Child {
       : `${this.#name} ended (${this.#process.signalCode ?? this.#process.exitCode})${this.#said()}`;
   }
 
+  /** Ends what does not end with its stdin: SIGTERM, then SIGKILL. */
+  async kill(): Promise<void> {
+    this.#process.kill('SIGTERM');
+    if ((await within(5000, this.#exited)) === 'late') this.#process.kill('SIGKILL');
+    await within(3000, this.#exited);
+  }
+
   #said(): string {
     const text = this.#stderr.trim();
     return text === '' ? '' : `: ${text}`;

@@ -10,7 +10,7 @@ export interface Drive {
   parameter?: string;
   /** The load's: see load/main.c. */
   mode: string;
-  flags: Readonly<Record<string, number>>;
+  flags: Readonly<Record<string, number | string>>;
   /** The most connections at once. */
   connections: number;
 }
@@ -51,7 +51,7 @@ export async function load({ options, placement, load: path }: Bench, server: Se
   }
 }
 
-function toSample({ latencyUs, server, load, ...rest }: LoadResult, socketErrors: number): Sample {
+export function toSample({ latencyUs, server, load, ...rest }: LoadResult, socketErrors: number): Sample {
   return {
     cpuUsPerOperation: server.cpuUsPerOperation,
     userShare: server.userSeconds / (server.userSeconds + server.systemSeconds),
@@ -74,7 +74,7 @@ function toSample({ latencyUs, server, load, ...rest }: LoadResult, socketErrors
 }
 
 /** What the load prints: clock.c. */
-interface LoadResult {
+export interface LoadResult {
   operations: number;
   seconds: number;
   perSecond: number;

@@ -9,6 +9,7 @@ import { echo } from './cases/echo.ts';
 import { fanOut } from './cases/fan-out.ts';
 import { idle, neighbours } from './cases/idle.ts';
 import { latency } from './cases/latency.ts';
+import { programs } from './cases/programs.ts';
 import { smallWrites } from './cases/small-writes.ts';
 import { goals } from './goals.ts';
 import { describeMachine, place } from './machine.ts';
@@ -17,11 +18,23 @@ import { type Finished, judge, type Rounds, table, type Verdict, verdictLine, wr
 import { type Prepared, prepareAll, type Rival, rivals } from './rivals.ts';
 import { chooseCases, chooseRivals, type Plan, plan, secondsOf } from './select.ts';
 import type { Bench, Case } from './trial.ts';
-import { fromC } from './workshop.ts';
+import { fromC, Unavailable } from './workshop.ts';
 
-const cases: readonly Case[] = [echo, fanOut, smallWrites, bulk, churn, idle, neighbours, latency];
+const cases: readonly Case[] = [echo, fanOut, smallWrites, bulk, churn, idle, neighbours, latency, programs];
 
-const loadSources = ['main', 'clock', 'histogram', 'pattern', 'connect', 'echo', 'rounds', 'transfer', 'churn', 'idle'];
+const loadSources = [
+  'main',
+  'clock',
+  'histogram',
+  'pattern',
+  'connect',
+  'echo',
+  'rounds',
+  'transfer',
+  'churn',
+  'exchange',
+  'idle',
+];
 
 async function main(): Promise<number> {
   let options: Options;
@@ -76,9 +89,9 @@ async function main(): Promise<number> {
 
   const finished: Finished[] = [];
   for (const one of plans) {
-    const { rounds, errors } = await alternate(one, ready as ReadonlyMap<Rival, Prepared>);
+    const { rounds, errors, notes } = await alternate(one, ready as ReadonlyMap<Rival, Prepared>);
     console.log(`\n${one.trial.title}  [${one.trial.id}]\n${table(one.trial, rounds)}`);
-    for (const note of [...one.notes, ...errors.map((error) => `! ${error}`)]) console.log(`  ${note}`);
+    for (const note of [...one.notes, ...notes, ...errors.map((error) => `! ${error}`)]) console.log(`  ${note}`);
     finished.push({ trial: one.trial, rounds, errors });
   }
 
@@ -100,7 +113,8 @@ async function main(): Promise<number> {
 async function alternate(
   { trial, rivals: some, runs }: Plan,
   ready: ReadonlyMap<Rival, Prepared>,
-): Promise<{ rounds: Rounds; errors: string[] }> {
+): Promise<{ rounds: Rounds; errors: string[]; notes: string[] }> {
+  const notes: string[] = [];
   const rounds: Rounds = new Map(some.map((rival) => [rival.name, []]));
   const errors: string[] = [];
   for (let round = 0; round < runs; round++) {
@@ -116,12 +130,16 @@ async function alternate(
           errors.push(`${rival.name}, round ${round + 1}: ${sample['socketErrors']} sockets had an error`);
       } catch (error) {
         samples.push(undefined);
-        errors.push(`${rival.name}, round ${round + 1}: ${(error as Error).message}`);
+        if (error instanceof Unavailable) notes.push(`${rival.name} is left out: ${error.message}`);
+        else errors.push(`${rival.name}, round ${round + 1}: ${(error as Error).message}`);
       }
     }
   }
   progress('');
-  return { rounds, errors };
+  for (const [name, samples] of rounds)
+    if (samples.every((one) => one === undefined) && !errors.some((text) => text.startsWith(`${name},`)))
+      rounds.delete(name);
+  return { rounds, errors, notes };
 }
 
 /** A goal without a figure (a rival that can't be had here) does not fail the check, but something must have been judged. */

@@ -36,8 +36,7 @@ export function withDependencies(shop: Workshop, source: string): string {
   if (!existsSync(join(home, 'done'))) {
     say(`installing the packages of ${source}`);
     mkdirSync(home, { recursive: true });
-    for (const file of readdirSync(join(shop.root, source)))
-      if (file.startsWith('package')) cpSync(join(shop.root, source, file), join(home, file));
+    writeFileSync(join(home, 'package.json'), manifest);
     npmInstall(home, []);
     writeFileSync(join(home, 'done'), '');
   }

@@ -18,7 +18,8 @@
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LIMIT = 3 };
 
 struct options {
-  const char *host, *port, *file;
+  const char *host, *port;
+  const char *prelude, *request, *answer; // exchange: hexadecimal digits
   pid_t pid;                        // the server, whose CPU is read; 0: nobody's
   uint32_t connections, size;
   uint32_t in_flight;               // echo: messages on their way on each connection
@@ -74,3 +75,4 @@ void run_rounds(void);
 void run_download(void), run_upload(void);
 void run_churn(void);
 void run_idle(void);
+void run_exchange(void);

@@ -9,6 +9,7 @@
 //   upload    --bytes B                                 ... takes B bytes, answers their count and ends
 //   churn     --connections N --size S                  N times at once: connect, one echo, close
 //             --burst N                                 N connects at once, an echo on each, close all
+//   exchange  --connections N --request HEX --answer HEX [--prelude HEX]   any protocol: these bytes for those
 //   idle      --connections N                           opens N, says {"open":N}, holds them until stdin closes
 //
 // Every byte that comes back is compared. Phases: warm-up, measure, drain. One JSON line on stdout; on any failure one
@@ -21,7 +22,7 @@
 #include <sys/prctl.h>
 
 struct options opt = {
-  .host = "127.0.0.1", .connections = 1, .size = 64, .in_flight = 1, .copies = 1, .bytes = 64 << 20,
+  .host = "127.0.0.1", .prelude = "", .request = "", .answer = "", .connections = 1, .size = 64, .in_flight = 1, .copies = 1, .bytes = 64 << 20,
   .warmup_s = 1, .seconds = 3, .limit_s = 60, .stall_s = 5,
 };
 uint64_t deadline_ns;
@@ -32,6 +33,7 @@ static const struct {
 } modes[] = {
   {"echo", run_echo},   {"rounds", run_rounds}, {"download", run_download},
   {"upload", run_upload}, {"churn", run_churn}, {"idle", run_idle},
+  {"exchange", run_exchange},
 };
 
 _Noreturn void fail(int status, const char *format, ...) {
@@ -57,7 +59,8 @@ static void parse(int argc, char **argv) {
   static const struct option table[] = {
     {"host", 1, 0, 'h'},      {"port", 1, 0, 'p'},   {"pid", 1, 0, 'P'},    {"connections", 1, 0, 'c'},
     {"size", 1, 0, 's'},      {"in-flight", 1, 0, 'm'}, {"copies", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
-    {"bytes", 1, 0, 'y'},     {"burst", 1, 0, 'b'},  {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 't'},
+    {"bytes", 1, 0, 'y'},     {"burst", 1, 0, 'b'},   {"request", 1, 0, 'R'},  {"answer", 1, 0, 'A'},  {"prelude", 1, 0, 'L'},
+     {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 't'},
     {"limit", 1, 0, 'l'},     {"stall", 1, 0, 'x'},  {"histogram", 0, 0, 'g'}, {0, 0, 0, 0},
   };
   int index = 0;
@@ -78,6 +81,9 @@ static void parse(int argc, char **argv) {
       case 't': opt.seconds = number(name, optarg, 0.01, 3600); break;
       case 'l': opt.limit_s = number(name, optarg, 1, 86400); break;
       case 'x': opt.stall_s = number(name, optarg, 0.1, 3600); break;
+      case 'R': opt.request = optarg; break;
+      case 'A': opt.answer = optarg; break;
+      case 'L': opt.prelude = optarg; break;
       case 'g': opt.histogram = true; break;
       default: exit(EXIT_USAGE); // getopt has said why
     }
@@ -100,7 +106,7 @@ int main(int argc, char **argv) {
   size_t mode = 0;
   while (mode < sizeof modes / sizeof *modes && strcmp(name, modes[mode].name)) mode++;
   if (mode == sizeof modes / sizeof *modes)
-    fail(EXIT_USAGE, "takes one mode: echo, rounds, download, upload, churn or idle");
+    fail(EXIT_USAGE, "takes one mode: echo, rounds, download, upload, churn, exchange or idle");
 
   prctl(PR_SET_PDEATHSIG, SIGKILL); // never outlive the benchmark
   signal(SIGPIPE, SIG_IGN);
