@@ -90,7 +90,7 @@ export interface LoadResult {
   load: { busy: number; waited: number };
 }
 
-const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
+const percent = (share: number): string => (Number.isNaN(share) ? '-' : `${(share * 100).toFixed(0)} %`);
 
 /** A process counts as saturated if it hardly ever slept: it ran, or wanted to run and somebody else had its CPU. */
 export function saturated(median: (key: string) => number): string {

@@ -3,38 +3,16 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
-import { bulk } from './cases/bulk.ts';
-import { churn } from './cases/churn.ts';
-import { echo } from './cases/echo.ts';
-import { fanOut } from './cases/fan-out.ts';
-import { idle, neighbours } from './cases/idle.ts';
-import { latency } from './cases/latency.ts';
-import { programs } from './cases/programs.ts';
-import { smallWrites } from './cases/small-writes.ts';
+import { cases } from './cases/cases.ts';
 import { goals } from './goals.ts';
+import { buildLoad } from './load/build.ts';
 import { describeMachine, place } from './machine.ts';
 import { type Options, readOptions, usage } from './options.ts';
 import { type Finished, judge, type Rounds, table, type Verdict, verdictLine, writeResults } from './report.ts';
 import { type Prepared, prepareAll, type Rival, rivals } from './rivals.ts';
 import { chooseCases, chooseRivals, type Plan, plan, secondsOf } from './select.ts';
 import type { Bench, Case } from './trial.ts';
-import { fromC, Unavailable } from './workshop.ts';
-
-const cases: readonly Case[] = [echo, fanOut, smallWrites, bulk, churn, idle, neighbours, latency, programs];
-
-const loadSources = [
-  'main',
-  'clock',
-  'histogram',
-  'pattern',
-  'connect',
-  'echo',
-  'rounds',
-  'transfer',
-  'churn',
-  'exchange',
-  'idle',
-];
+import { Unavailable } from './workshop.ts';
 
 async function main(): Promise<number> {
   let options: Options;
@@ -68,9 +46,8 @@ async function main(): Promise<number> {
     for (const [rival, prepared] of ready) console.log(`${rival.name.padEnd(22)}${prepared?.version}`);
     return 0;
   }
-  const sources = [...loadSources.map((name) => `bench/load/${name}.c`), 'bench/load/load.h'];
   const placement = place(options.pin);
-  const bench: Bench = { options, placement, root, load: options.list ? '' : fromC(shop, 'load', sources) };
+  const bench: Bench = { options, placement, root, load: options.list ? '' : buildLoad(shop) };
   const plans = plan(bench, chosenCases, [...ready.keys()]);
   const minutes = Math.ceil(secondsOf(plans, bench) / 60);
   if (options.list) {

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { setup } from './setup.mjs';
 
 /** Suites that test no engine, or open each ring by hand. */
-const onceSuites = ['engine', 'framing', 'package', 'tools'];
+const onceSuites = ['bench', 'engine', 'framing', 'package', 'tools'];
 /** Those of them that can't do without the native part. */
 const nativeSuites = ['engine'];
 const nativePart = join('.build', 'millrace.node');

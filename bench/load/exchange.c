@@ -11,7 +11,8 @@ static struct bytes prelude, request, answer;
 static int *fds, epoll_fd;
 static uint32_t *received;
 static uint64_t *began_at;
-static bool measuring;
+static bool measuring, draining;
+static uint32_t finished; // draining: connections that have their answer
 
 static struct bytes from_hex(const char *name, const char *text) {
   struct bytes bytes = {.length = (uint32_t)strlen(text) / 2};
@@ -42,7 +43,8 @@ static void receive(uint32_t index) {
   received[index] = 0;
   operations++;
   if (measuring) record(now_ns() - began_at[index]);
-  say(index, request);
+  if (draining) finished++;
+  else say(index, request);
 }
 
 static void shake_hands(void) {
@@ -60,7 +62,8 @@ static void shake_hands(void) {
 
 static void serve_until(uint64_t end_ns) {
   struct epoll_event events[256];
-  uint64_t last_progress = now_ns(), seen = operations;
+  static uint64_t last_progress, seen;
+  if (last_progress == 0) last_progress = now_ns();
   for (uint64_t now; (now = now_ns()) < end_ns;) {
     int count = epoll_wait(epoll_fd, events, 256, 20);
     for (int i = 0; i < count; i++) receive(events[i].data.u32);
@@ -87,5 +90,10 @@ void run_exchange(void) {
   measuring = true;
   struct instant begin = instant();
   serve_until(begin.wall + (uint64_t)(opt.seconds * 1e9));
-  print_result(begin, instant());
+  struct instant end = instant();
+  measuring = false;
+  draining = true;
+  while (finished < opt.connections) serve_until(now_ns() + 10000000u);
+  for (uint32_t i = 0; i < opt.connections; i++) close(fds[i]);
+  print_result(begin, end);
 }
