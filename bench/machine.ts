@@ -29,11 +29,23 @@ export function place(pin: Options['pin']): Placement {
   };
 }
 
+const spareDescriptors = 256;
+const hardLimit = (): string | undefined =>
+  /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+
 /** Goes before a command that has to hold this many connections. Node raises its soft limit to the hard one by itself. */
 export function withDescriptors(connections: number): string[] {
-  const wanted = connections + 256;
-  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  const wanted = connections + spareDescriptors;
+  const hard = hardLimit();
   return hard === 'unlimited' || Number(hard) >= wanted ? [] : ['prlimit', `--nofile=${wanted}:${wanted}`];
+}
+
+/** The most connections a process can hold here: by its hard limit, or by what that can be raised to; whole thousands. */
+export function mostConnections(wanted: number): number {
+  const prefix = withDescriptors(wanted);
+  if (prefix.length === 0 || spawnSync(prefix[0] ?? '', [...prefix.slice(1), 'true'], { stdio: 'ignore' }).status === 0)
+    return wanted;
+  return Math.max(1000, Math.floor((Number(hardLimit()) - 2 * spareDescriptors) / 1000) * 1000);
 }
 
 /** Resident memory of a process, in bytes. */

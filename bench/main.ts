@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { cases } from './cases/cases.ts';
 import { goals } from './goals.ts';
 import { buildLoad } from './load/build.ts';
-import { describeMachine, place } from './machine.ts';
+import { describeMachine, mostConnections, place } from './machine.ts';
 import { type Options, readOptions, usage } from './options.ts';
 import { type Finished, judge, type Rounds, table, type Verdict, verdictLine, writeResults } from './report.ts';
 import { type Prepared, prepareAll, type Rival, rivals } from './rivals.ts';
@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   const root = projectRoot();
   const shop = { root, mayInstall: options.prepare };
   const { ready, missing } = options.list
-    ? { ready: new Map(chosenRivals.map((rival) => [rival, undefined])), missing: [] }
+    ? { ready: new Map(chosenRivals.map((rival) => [rival, undefined])), missing: [] as string[] }
     : prepareAll(chosenRivals, shop);
   for (const line of missing) console.log(line);
   if (options.prepare) {
@@ -57,6 +57,11 @@ async function main(): Promise<number> {
     return 0;
   }
 
+  const most = mostConnections(100_000);
+  if (most < 100_000) {
+    missing.push(`a process can't have more than ${most} connections here: the largest idle trials have that many`);
+    console.log(missing.at(-1));
+  }
   const machine = describeMachine();
   const date = new Date().toISOString();
   const { cpu, cpus, kernel } = machine;

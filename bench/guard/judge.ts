@@ -9,8 +9,8 @@ export interface Baseline {
 
 /** A count that grows by more than this is warned of. Two runs of the same code differ by 0.1 %. */
 const tolerance = 0.05;
-/** System calls are few, and one more or less at the edge of a round is 1 / connections: so much is no news. */
-const systemCallTolerance = 0.25;
+/** System calls: how often the loop waits depends a little on the scheduler (3.0 to 3.4 a message with epoll were seen). */
+const systemCallTolerance = 0.5;
 
 export function compare(
   baseline: Baseline,

@@ -144,7 +144,10 @@ void run_echo(void) {
   // Just-in-time compilers go by how often code ran. A slow server (or a test: no warm-up) is not waited for longer than 10 s.
   uint64_t warm = now_ns() + (uint64_t)(opt.warmup_s * 1e9);
   serve_until(warm);
-  while (opt.warmup_s > 0 && operations < WARM && now_ns() < warm + 10000000000u) serve_until(now_ns() + 20000000u);
+  // And all that is on its way at first has come back a few times.
+  uint64_t least = 3 * (uint64_t)opt.connections * (opt.rate > 0 ? 1 : opt.in_flight);
+  if (least < WARM) least = WARM;
+  while (opt.warmup_s > 0 && operations < least && now_ns() < warm + 10000000000u) serve_until(now_ns() + 20000000u);
 
   measuring = true;
   struct instant begin = instant();
