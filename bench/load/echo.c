@@ -23,6 +23,7 @@ static uint64_t *began_at;       // in_flight times for each connection
 static uint64_t last_progress_ns;
 static bool measuring, draining;
 static uint64_t first_due_ns, issued; // open loop
+static uint64_t measured_from = UINT64_MAX;
 
 static void send_more(uint32_t index) {
   struct connection *c = &connections[index];
@@ -85,7 +86,9 @@ static void receive(uint32_t index) {
   last_progress_ns = now;
   for (; c->waiting > 0 && c->received >= c->message_end; c->message_end += opt.size) {
     operations++;
-    if (measuring) record(now - began_at[(size_t)index * opt.in_flight + c->oldest]);
+    uint64_t began = began_at[(size_t)index * opt.in_flight + c->oldest];
+    // Open loop: what was due in the measured phase counts, even if it comes back after it.
+    if (opt.rate > 0 ? began >= measured_from : measuring) record(now - began);
     c->oldest = c->oldest + 1 == opt.in_flight ? 0 : c->oldest + 1;
     c->waiting--;
     if (!draining && opt.rate == 0) issue(index, now);
@@ -151,6 +154,7 @@ void run_echo(void) {
 
   measuring = true;
   struct instant begin = instant();
+  measured_from = begin.wall;
   serve_until(begin.wall + (uint64_t)(opt.seconds * 1e9));
   struct instant end = instant();
   measuring = false;
