@@ -7,7 +7,7 @@ export interface Baseline {
   counts: Readonly<Record<string, Count>>;
 }
 
-/** A count that grows by more than this is warned of. Two runs of the same code differ by 0.1 %. */
+/** A count that grows by more than this is warned of. Two runs of the same code on the epoll ring differed by 0.1 %. */
 const tolerance = 0.05;
 /** System calls: how often the loop waits depends a little on the scheduler (3.0 to 3.4 a message with epoll were seen). */
 const systemCallTolerance = 0.5;
