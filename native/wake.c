@@ -19,6 +19,7 @@ void uv_ref(void *handle);
 void uv_unref(void *handle);
 void *uv_handle_get_data(const void *handle);
 void uv_handle_set_data(void *handle, void *data);
+enum { MOST_FLUSHES = 16 };
 enum { UV_POLL_ = 8, UV_PREPARE_ = 9, UV_READABLE_ = 1 }; /* enum uv_handle_type, uv_poll_event: part of libuv's ABI */
 
 /* Calls TypeScript, which only schedules its work as a tick (src/engine/turn.ts): the ticks run when the scope closes,
@@ -59,9 +60,12 @@ static void on_readable(void *handle, int status, int events) {
 static void on_prepare(void *handle) {
   struct wake *wake = uv_handle_get_data(handle);
   if (wake->is_closing) return;
-  if (wake->control->wants_flush) call(wake, wake->on_flush);
-  else if (ring_unsubmitted(&wake->ring)) wake->ring.engine->enter(&wake->ring, 0);
-  if (!wake->is_closing) wake->ring.engine->before_block(&wake->ring);
+  /* Listeners may run in the ticks behind a flush and write again, and nothing else would wake the loop for that. Not
+   * for ever: a Worker that is being terminated runs no TypeScript, and leaves its wish standing. */
+  for (int i = 0; i < MOST_FLUSHES && wake->control->wants_flush && !wake->is_closing; i++) call(wake, wake->on_flush);
+  if (wake->is_closing) return;
+  if (ring_unsubmitted(&wake->ring)) wake->ring.engine->enter(&wake->ring, 0);
+  wake->ring.engine->before_block(&wake->ring);
 }
 
 int wake_start(struct wake *wake) {

@@ -172,7 +172,7 @@ export class Turn {
 
   /** Turns gathered writes into submissions and hands all submissions over. @hot */
   flush(): void {
-    if (this.#later.length > 0) this.#completeDeferred();
+    if (this.#later.length > 0 && !this.isEnding) this.#completeDeferred(); // at the end no tick runs any more
     if (this.#starved.length > 0) this.#feed();
     this.ring.wantFlush(false);
     this.buffers.publish();
