@@ -1,257 +1,114 @@
 /**
  * Whatever two ends of a connection do, the bytes of each arrive in order at the other one, complete if nobody destroyed
  * anything, and the events of each come in a legal order.
+ *
+ * A failure prints its seed and the shortest script that still fails. `MILLRACE_PROPERTY_SECONDS` is the time for each
+ * property (default 3), `MILLRACE_PROPERTY_SEED` repeats a run.
  */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import fc from 'fast-check';
-import { close, folder, leakGuard, type PairOptions, pair, type Stage, turns, until } from '../support/net.ts';
+import { dialling, engineState, folder, leakGuard, type Stage, serve, turns, until } from '../support/net.ts';
+import { End } from './support/end.ts';
+import { calmScript, isCalm, type Script, type Setting, setting, violentScript } from './support/script.ts';
 
 await leakGuard();
 
-type Side = 'client' | 'peer';
-type Action =
-  | { does: 'write' | 'writeText'; size: number }
-  | { does: 'corked'; sizes: number[] }
-  | { does: 'turns'; count: number }
-  | { does: 'pause' | 'resume' | 'end' | 'destroy' | 'reset' };
+const SECONDS = Number(process.env['MILLRACE_PROPERTY_SECONDS'] ?? 3);
+const SEED = process.env['MILLRACE_PROPERTY_SEED'];
+/** For a run, and for making the script of a failure shorter. */
+const WAIT_MS = 2_000;
+const SHRINK_MS = 20_000;
+const limit = { timeout: SECONDS * 1000 + SHRINK_MS + 10_000 };
 
-const size = fc.oneof(
-  { weight: 6, arbitrary: fc.integer({ min: 0, max: 100 }) },
-  { weight: 4, arbitrary: fc.integer({ min: 1000, max: 70_000 }) },
-  { weight: 1, arbitrary: fc.constantFrom(65_535, 65_536, 65_537, 262_144, 1_000_003) },
-);
-
-const calm: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ does: fc.constantFrom('write' as const, 'writeText' as const), size }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      does: fc.constant('corked' as const),
-      sizes: fc.array(size, { minLength: 1, maxLength: 6 }),
-    }),
-  },
-  { weight: 3, arbitrary: fc.record({ does: fc.constant('turns' as const), count: fc.integer({ min: 1, max: 5 }) }) },
-  { weight: 2, arbitrary: fc.record({ does: fc.constantFrom('pause' as const, 'resume' as const) }) },
-  { weight: 1, arbitrary: fc.record({ does: fc.constant('end' as const) }) },
-);
-const violent: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 12, arbitrary: calm },
-  { weight: 1, arbitrary: fc.record({ does: fc.constantFrom('destroy' as const, 'reset' as const) }) },
-);
-const steps = (action: fc.Arbitrary<Action>): fc.Arbitrary<[Side, Action][]> =>
-  fc.array(fc.tuple(fc.constantFrom<Side>('client', 'peer'), action), { maxLength: 40 });
-
-/** Byte `i` of everything a side ever sends: no part looks like another one for 16 million bytes. */
-const byteAt = (i: number, seed: number): number => (Math.imul(i + seed, 2654435761) >>> 24) & 0xff;
-
-/** One end of the connection, what it sent, and what it saw. */
-class End {
-  readonly socket: Socket;
-  readonly name: Side;
-  readonly seed: number;
-  readonly events: string[] = [];
-  sent = 0;
-  received = 0;
-  writes = 0;
-  called = 0;
-  needsDrain = false;
-  /** The first byte that was not what it should be. */
-  wrongAt = -1;
-
-  constructor(name: Side, socket: Socket, seed: number, seedOfOther: number) {
-    this.name = name;
-    this.socket = socket;
-    this.seed = seed;
-    socket.on('data', (chunk: Buffer) => {
-      for (let i = 0; i < chunk.length && this.wrongAt < 0; i++)
-        if (chunk[i] !== byteAt(this.received + i, seedOfOther)) this.wrongAt = this.received + i;
-      this.received += chunk.length;
-      if (this.events.at(-1) !== 'data') this.events.push('data');
-    });
-    for (const event of ['end', 'finish', 'error', 'close']) socket.on(event, () => this.events.push(event));
-    socket.on('drain', () => {
-      this.events.push('drain');
-      if (!this.needsDrain) this.events.push('drain without need');
-      this.needsDrain = false;
-    });
-  }
-
-  write(length: number, asText: boolean): void {
-    if (this.socket.writableEnded || this.socket.destroyed) return;
-    const bytes = Buffer.allocUnsafe(length);
-    for (let i = 0; i < length; i++) bytes[i] = byteAt(this.sent + i, this.seed);
-    this.sent += length;
-    const number = this.writes++;
-    const callback = (): void => {
-      if (this.called++ !== number) this.events.push(`callback ${number} out of order`);
-    };
-    const goesOn = asText
-      ? this.socket.write(bytes.toString('latin1'), 'latin1', callback)
-      : this.socket.write(bytes, callback);
-    if (!goesOn) this.needsDrain = true;
-  }
-
-  async act(action: Action): Promise<void> {
-    const { socket } = this;
-    switch (action.does) {
-      case 'write':
-        return this.write(action.size, false);
-      case 'writeText':
-        return this.write(action.size, true);
-      case 'corked':
-        socket.cork();
-        for (const [i, length] of action.sizes.entries()) this.write(length, i % 2 === 0);
-        return socket.uncork();
-      case 'turns':
-        return turns(action.count);
-      case 'pause':
-        return void socket.pause();
-      case 'resume':
-        return void socket.resume();
-      case 'end':
-        return void (socket.destroyed || socket.end());
-      case 'destroy':
-        return void socket.destroy();
-      case 'reset':
-        // Not between end() and its FIN: node:net then emits EINVAL of 'reset', never closes, and keeps the descriptor.
-        return void (
-          socket.destroyed ||
-          (socket.writableEnded && !socket.writableFinished) ||
-          socket.resetAndDestroy()
-        );
-    }
-  }
+/** Runs a property for the time it has. */
+async function holds<T>(arbitrary: fc.Arbitrary<T>, run: (value: T) => Promise<string[]>): Promise<void> {
+  let failedAt = 0;
+  const property = fc.asyncProperty(arbitrary, async (value) => {
+    if (failedAt > 0 && performance.now() - failedAt > SHRINK_MS) return; // short enough
+    const wrong = await run(value).catch((error) => [String(error)]);
+    if (wrong.length > 0 && failedAt === 0) failedAt = performance.now();
+    assert.deepEqual(wrong, []);
+  });
+  const end = performance.now() + SECONDS * 1000;
+  let seed = SEED === undefined ? Date.now() | 0 : Number(SEED);
+  do await fc.assert(property, { seed: seed++, numRuns: 20, includeErrorInReport: true });
+  while (performance.now() < end);
 }
 
-/** What must hold of the events of one end, whatever happened. */
-function assertLegal(end: End, isCalm: boolean): void {
-  const events = end.events.filter((entry) => isCalm || !entry.endsWith('out of order'));
-  const at = (event: string): number => events.indexOf(event);
-  const count = (event: string): number => events.filter((entry) => entry === event).length;
-  const story = `${end.name}: ${events.join(' ')}`;
-  assert.equal(end.wrongAt, -1, `${end.name} received a wrong byte`);
-  assert.equal(count('close'), 1, story);
-  assert.equal(events.at(-1), 'close', story);
-  for (const event of ['end', 'finish', 'error']) assert.ok(count(event) <= 1, story);
-  if (at('end') >= 0) assert.ok(events.lastIndexOf('data') < at('end'), story);
-  if (at('error') >= 0) assert.equal(at('error'), events.length - 2, story);
-  // The callbacks of writes that an error or destroy() cut off come in any order: that is node's stream, not net.
-  if (isCalm) assert.ok(!events.some((entry) => entry.endsWith('out of order')), story);
-  assert.ok(!events.includes('drain without need'), story);
-  assert.equal(end.called, end.writes, `${end.name}: every callback is called, once`);
-  assert.equal(end.socket.bytesRead >= end.received, true);
-}
+let paths = 0;
 
-async function play(options: PairOptions, script: [Side, Action][]): Promise<{ client: End; peer: End }> {
+/** Plays one script on one connection. @returns what was wrong */
+async function play(base: string, { isUnix, isEarly, client: c, peer: p }: Setting, script: Script): Promise<string[]> {
   const afters: (() => void | Promise<void>)[] = [];
   const stage: Stage = { after: (fn) => void afters.push(fn) };
+  const { allowHalfOpen, highWaterMark } = p;
   try {
-    const sockets = await pair(stage, options);
-    const client = new End('client', sockets.client, 1, 1_000_003);
-    const peer = new End('peer', sockets.peer, 1_000_003, 1);
-    for (const [side, action] of script) await (side === 'client' ? client : peer).act(action);
-    for (const { socket } of [client, peer]) {
-      if (!socket.destroyed) socket.end();
-      socket.resume();
+    let peer: End | undefined;
+    const onConnection = (socket: Socket): void => {
+      peer = new End('peer', socket, p);
+    };
+    const server = await serve(stage, onConnection, {
+      server: { allowHalfOpen, ...(highWaterMark === undefined ? {} : { highWaterMark }) },
+      ...(isUnix ? { listen: { path: join(base, `${paths++}`) } } : {}),
+    });
+    const marks = c.highWaterMark === undefined ? {} : { highWaterMark: c.highWaterMark };
+    const client = new End('client', dialling(stage, server, { allowHalfOpen: c.allowHalfOpen, ...marks }), c);
+    const connected = () => peer !== undefined || client.socket.destroyed;
+    if (!isEarly) await until(connected, 'the connection', WAIT_MS);
+    for (const [side, action] of script) {
+      if (action.does === 'turns') await turns(action.count);
+      else if (side === 'client') client.act(action);
+      else {
+        await until(connected, 'the connection', WAIT_MS);
+        peer?.act(action);
+      }
     }
-    await Promise.all([close(client.socket), close(peer.socket)]);
-    for (const end of [client, peer])
-      await until(() => end.called === end.writes, `the callbacks of ${end.name}`, 1000).catch(() => {});
-    const isCalm = script.every(([, action]) => action.does !== 'destroy' && action.does !== 'reset');
-    for (const end of [client, peer]) assertLegal(end, isCalm && options.server?.allowHalfOpen === true);
-    return { client, peer };
+    client.settle();
+    // A client that was destroyed early may have been accepted all the same, and its peer then lives.
+    await until(connected, 'the connection', WAIT_MS);
+    if (peer === undefined) await turns(5);
+    peer?.settle();
+    await until(() => client.isClosed, "'close' of the client", WAIT_MS);
+    if (peer === undefined) return client.complaints;
+    await until(() => (peer as End).isClosed, "'close' of the peer", WAIT_MS);
+    const mustBeComplete = isCalm(script);
+    return [...client.judge(peer, mustBeComplete), ...peer.judge(client, mustBeComplete)];
   } finally {
     for (const fn of afters) await fn();
   }
 }
 
-const halfOpen: PairOptions = { server: { allowHalfOpen: true }, client: { allowHalfOpen: true } };
-const runs = (numRuns: number): fc.Parameters<unknown> => ({
-  numRuns,
-  timeout: 6_000,
-  endOnFailure: true,
-  includeErrorInReport: true,
-});
+/** What the engine still has in use, once it had the time to close everything. */
+async function leftBehind(): Promise<string[]> {
+  const inUse = async (): Promise<string[]> =>
+    Object.entries((await engineState()) ?? {}).flatMap(([name, count]) => (count === 0 ? [] : [`${count} ${name}`]));
+  for (let i = 0; i < 100 && (await inUse()).length > 0; i++) await turns(1);
+  return inUse();
+}
 
-test('whatever two half-open ends write, pause and end, all bytes arrive', { timeout: 20_000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(steps(calm), async (script) => {
-      const { client, peer } = await play(halfOpen, script);
-      for (const [from, to] of [
-        [client, peer],
-        [peer, client],
-      ] as const) {
-        assert.equal(to.received, from.sent);
-        assert.equal(from.socket.bytesWritten, from.sent);
-        assert.equal(to.socket.bytesRead, from.sent);
-        assert.ok(
-          to.events.includes('end') && to.events.includes('finish') && !to.events.includes('error'),
-          to.events.join(' '),
-        );
-      }
-    }),
-    runs(250),
-  );
-});
-
-test('the same over a unix socket', { timeout: 20_000 }, async (t) => {
+test('whatever two ends write, cork, pause, read and end, all bytes arrive', limit, async (t) => {
   const base = await folder(t);
-  let count = 0;
-  await fc.assert(
-    fc.asyncProperty(steps(calm), async (script) => {
-      const { client, peer } = await play({ ...halfOpen, listen: { path: join(base, `${count++}`) } }, script);
-      assert.deepEqual([peer.received, client.received], [client.sent, peer.sent]);
-    }),
-    runs(120),
-  );
+  await holds(fc.tuple(setting, calmScript), async ([how, script]) => [
+    ...(await play(base, how, script)),
+    ...(await leftBehind()),
+  ]);
 });
 
-test('whatever one end writes before its end, all of it arrives at one that is not half-open', {
-  timeout: 20_000,
-}, async () => {
-  await fc.assert(
-    fc.asyncProperty(steps(calm), async (script) => {
-      const { client, peer } = await play(
-        {},
-        script.filter(
-          ([side, action]) =>
-            side === 'client' || action.does === 'pause' || action.does === 'resume' || action.does === 'turns',
-        ),
-      );
-      assert.equal(peer.received, client.sent);
-    }),
-    runs(120),
-  );
+test('whoever destroys or resets, what arrives is the beginning of what was sent', limit, async (t) => {
+  const base = await folder(t);
+  await holds(fc.tuple(setting, violentScript), async ([how, script]) => [
+    ...(await play(base, how, script)),
+    ...(await leftBehind()),
+  ]);
 });
 
-test('whoever destroys or resets, what arrives is the beginning of what was sent', { timeout: 20_000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(steps(violent), fc.boolean(), async (script, isHalfOpen) => {
-      const { client, peer } = await play(isHalfOpen ? halfOpen : {}, script);
-      assert.ok(peer.received <= client.sent);
-      assert.ok(client.received <= peer.sent);
-    }),
-    runs(250),
-  );
-});
-
-test('connections that live at the same time do not mix', { timeout: 20_000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.tuple(steps(violent), fc.boolean()), { minLength: 2, maxLength: 12 }),
-      async (stories) => {
-        await Promise.all(
-          stories.map(async ([script, isHalfOpen]) => {
-            const { client, peer } = await play(isHalfOpen ? halfOpen : {}, script);
-            assert.ok(peer.received <= client.sent);
-            assert.ok(client.received <= peer.sent);
-          }),
-        );
-      },
-    ),
-    runs(100),
+test('connections that live at the same time do not mix', limit, async (t) => {
+  const base = await folder(t);
+  const stories = fc.array(fc.tuple(setting, violentScript), { minLength: 2, maxLength: 12 });
+  await holds(stories, async (list) =>
+    (await Promise.all(list.map(([how, script]) => play(base, how, script)))).flat(),
   );
 });
