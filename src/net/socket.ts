@@ -224,7 +224,8 @@ export class SocketClass extends Duplex {
     }
     const handle = this._handle;
     if (handle === null) {
-      callback(socketClosed());
+      if (isWrapped(this)) writeLater(this, chunk, encoding, [{ chunk, encoding }], callback);
+      else callback(socketClosed());
       return;
     }
     this._pendingData = null;
@@ -240,7 +241,8 @@ export class SocketClass extends Duplex {
     }
     const handle = this._handle;
     if (handle === null) {
-      callback(socketClosed());
+      if (isWrapped(this)) writeLater(this, pieces, '', pieces, callback);
+      else callback(socketClosed());
       return;
     }
     this._pendingData = null;
@@ -608,7 +610,10 @@ export class SocketClass extends Duplex {
   }
 }
 
-/** A write before the connection stands waits for it. */
+/**
+ * A write before the connection stands waits for it. So does what Node's tls writes through a socket that nobody has told
+ * to connect yet: it can't know that, since it asks only sockets of its own.
+ */
 function writeLater(
   socket: SocketClass,
   data: Uint8Array | string | Piece[],
