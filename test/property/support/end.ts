@@ -24,24 +24,17 @@ function cut(at: number, size: number): Buffer {
 
 /** Bytes in a form in which they can be written, and what has to arrive of them. */
 function shape(bytes: Buffer, form: Form): { chunk: Uint8Array | string; encoding?: BufferEncoding; wire: Buffer } {
-  switch (form) {
-    case 'buffer':
-      return { chunk: bytes, wire: bytes };
-    case 'uint8array':
-      return { chunk: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), wire: bytes };
-    case 'view': // memory of its own, which nobody else refers to once it is written
-      return { chunk: new Uint8Array(bytes), wire: bytes };
-    default: {
-      // For utf8, text with characters of one to three bytes; for ascii, which writes as latin1, the same.
-      // Not toString('utf16le'): of some lengths at odd addresses, that of Node.js 24.21 corrupts the heap.
-      const text =
-        form === 'utf16le'
-          ? utf16.decode(bytes)
-          : bytes.toString(form === 'utf8' || form === 'ascii' ? 'latin1' : form);
-      const chunk = form === 'utf8' ? text.replaceAll('\u00ff', '\u20ac').replaceAll('\u00fe', '\u{1f600}') : text;
-      return { chunk, encoding: form, wire: Buffer.from(chunk, form) };
-    }
-  }
+  if (form === 'buffer') return { chunk: bytes, wire: bytes };
+  if (form === 'uint8array')
+    return { chunk: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), wire: bytes };
+  // Memory of its own, which nobody else refers to once it is written.
+  if (form === 'view') return { chunk: new Uint8Array(bytes), wire: bytes };
+  // Not toString('utf16le'): of some lengths at odd addresses, that of Node.js 24.21 corrupts the heap.
+  const text =
+    form === 'utf16le' ? utf16.decode(bytes) : bytes.toString(form === 'utf8' || form === 'ascii' ? 'latin1' : form);
+  // For utf8, text with characters of one to four bytes; for ascii, which writes as latin1, the same bytes.
+  const chunk = form === 'utf8' ? text.replaceAll('\u00ff', '\u20ac').replaceAll('\u00fe', '\u{1f600}') : text;
+  return { chunk, encoding: form, wire: Buffer.from(chunk, form) };
 }
 
 const utf16 = new TextDecoder('utf-16le');
@@ -114,6 +107,8 @@ export class End {
     else this.#received.push(chunk);
     if ((typeof chunk === 'string') !== (this.#encoding !== undefined)) this.complaints.push(`a ${typeof chunk}`);
     switch (this.setting.onData) {
+      case 'nothing':
+        break;
       case 'pause':
         this.#hold();
         setImmediate(() => this.#go());
