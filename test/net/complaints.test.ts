@@ -241,7 +241,7 @@ test('a descriptor table that is full neither spins nor ends the server (joyent/
         .resume(),
     );
     for (const client of crowd) client.write('x');
-    await until(() => crowd.filter((client) => client.bytesRead > 0).length >= 10, 'some are served');
+    await until(() => crowd.filter((client) => client.bytesRead > 0).length > 0, 'some are served');
     for (const client of crowd) client.destroy();
     await Promise.all(crowd.map((client) => (client.closed ? undefined : once(client, 'close').catch(() => []))));
   }
