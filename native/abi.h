@@ -31,9 +31,10 @@ struct sqe {
   u64 user_data;  /* 32  slot (24 bits) | operation (8) | generation (32) */
   u16 buf_group;  /* 40 */
   u16 personality;
-  s32 file_index; /* 44 */
+  s32 limit;      /* 44  multishot receive: bytes after which it ends; 0: never (in io_uring also file_index) */
   u64 addr3;      /* 48 */
-  u64 pad;        /* 56 */
+  s32 next;       /* 56  not io_uring's: links pending operations in epoll.c */
+  u32 pad;
 };
 
 /* One completion. */
@@ -77,7 +78,7 @@ enum { ENTER_GETEVENTS = 1u << 0 };
 /* user_data: which operation a completion belongs to, so that teardown can tell an accepted descriptor. */
 enum { USER_SLOT_MASK = 0xffffff, USER_OP_SHIFT = 24, USER_OP_ACCEPT = 1 };
 
-enum { FEATURE_RECV_LIMIT = 1u << 0 }; /* Linux 6.17: sqe.file_index limits the bytes of a multishot receive */
+enum { FEATURE_RECV_LIMIT = 1u << 0 }; /* Linux 6.17: sqe.limit limits the bytes of a multishot receive */
 
 /* Where the words of a ring lie, in bytes from the start of its memory. Filled by the kernel or by epoll.c. */
 struct layout {

@@ -10,10 +10,11 @@
  * do so again and again) is the mask cut down to what is waited for, or the descriptor taken out. So a message costs
  * one recv, one send and a share of an epoll_wait.
  *
- * Differences that a caller can see: pipes must be non-blocking, sockets that receive and send need not; the memory of a sendmsg's header and vector must live until the completion, not
- * only until the submission; close ends what still waits on the descriptor (-ECANCELED); sockets to accept or connect
- * on must be non-blocking; a cancel names the descriptor of its target besides the user_data; a multishot receive ends
- * neither for a full completion queue nor for a limit of the caller's: it pauses, and epoll reports the rest.
+ * Differences that a caller can see: pipes must be non-blocking, sockets that receive and send need not; the memory of a
+ * sendmsg's header and vector must live until the completion, not only until the submission; close ends what still waits
+ * on the descriptor (-ECANCELED); sockets to accept or connect on must be non-blocking; a cancel names the descriptor of
+ * its target besides the user_data; a multishot receive does not end for a full completion queue (it pauses, and epoll
+ * reports the rest), and its limit is one buffer.
  */
 #include "ring.h"
 #include "sys.h"
@@ -32,9 +33,7 @@ enum {
   FIRST_PENDING = 1 << 12,
   FIRST_BACKLOG = 1 << 10,
   EVENTS = 1024,
-  /* Fairness: how often one readiness serves the same descriptor before the others have their turn. */
-  RECEIVES_IN_A_ROW = 8,
-  ACCEPTS_IN_A_ROW = 64
+  ACCEPTS_IN_A_ROW = 64 /* fairness: the other descriptors have their turn, too */
 };
 
 /* epoll_ctl(2): packed on x86-64 only, so that 32-bit programs pass the same bytes. */
@@ -76,7 +75,7 @@ struct table {
 
 struct state {
   struct table watches; /* struct watch, by descriptor */
-  struct table pending; /* struct sqe: copies of what waits; file_index, not needed in them, links to the next */
+  struct table pending; /* struct sqe: copies of what waits */
   struct table backlog; /* struct cqe: completions that found the queue full */
   s32 free_pending;     /* list of free entries */
   u32 used_pending;     /* entries below were in use once; number 0 never is */
@@ -185,40 +184,36 @@ static enum verdict without_buffer(struct ring *ring, const struct sqe *op) {
   return is_known && s->is_lending ? STALLED : finish(ring, op, -E_NOBUFS);
 }
 
+/* One receive at a time: if more is there, epoll says so again, and the other descriptors have their turn. A multishot that
+ * has a limit ends with the first full buffer: the caller may want to stop, or another group for the rest. */
 static enum verdict receive(struct ring *ring, const struct sqe *op) {
   struct state *s = state_of(ring);
   bool selects = op->flags & SQE_BUFFER_SELECT, is_multishot = op->ioprio & RECV_MULTISHOT;
   if (op->ioprio & ~RECV_MULTISHOT || (is_multishot && (!selects || op->len))) return finish(ring, op, -E_INVAL);
-  for (int i = 0; i < RECEIVES_IN_A_ROW; i++) {
-    u64 addr = op->addr;
-    u32 len = op->len, flags = 0;
-    if (selects) {
-      const struct buf *b = next_buffer(s, op->buf_group);
-      if (!b) return i ? WAITING : without_buffer(ring, op);
-      addr = b->addr;
-      if (!len || len > b->len) len = b->len;
-      flags = CQE_F_BUFFER | (u32)b->bid << CQE_BUFFER_SHIFT;
-    }
-    /* With a full queue the kernel ends a multishot; here it waits until there is room. */
-    if (is_multishot && !has_room(ring)) return i ? WAITING : STALLED;
-    long n = op->opcode == OP_READ ? sys3(SYS_read, op->fd, addr, len)
-                                   : sys6(SYS_recvfrom, op->fd, addr, len, op->op_flags | MSG_DONTWAIT_, 0, 0);
-    if (n == -E_AGAIN && !(op->op_flags & MSG_DONTWAIT_)) return WAITING;
-    if (n <= 0) return finish(ring, op, n); /* end or error: the buffer was not taken */
-    if (selects) {
-      s->groups[op->buf_group].head++;
-      s->is_lending = true;
-    }
-    if (!is_multishot) {
-      struct watch *w = find_watch(s, op->fd);
-      if (w) w->is_drained = n < len;
-      post(ring, op->user_data, n, flags);
-      return FINISHED;
-    }
-    post(ring, op->user_data, n, flags | CQE_F_MORE);
-    if (n < len) return WAITING; /* nothing more is there: no second call that would only say EAGAIN */
+  u64 addr = op->addr;
+  u32 len = op->len, flags = 0;
+  if (selects) {
+    const struct buf *b = next_buffer(s, op->buf_group);
+    if (!b) return without_buffer(ring, op);
+    addr = b->addr;
+    if (!len || len > b->len) len = b->len;
+    flags = CQE_F_BUFFER | (u32)b->bid << CQE_BUFFER_SHIFT;
   }
-  return WAITING;
+  /* With a full queue the kernel ends a multishot; here it waits until there is room. */
+  if (is_multishot && !has_room(ring)) return STALLED;
+  long n = op->opcode == OP_READ ? sys3(SYS_read, op->fd, addr, len)
+                                 : sys6(SYS_recvfrom, op->fd, addr, len, op->op_flags | MSG_DONTWAIT_, 0, 0);
+  if (n == -E_AGAIN && !(op->op_flags & MSG_DONTWAIT_)) return WAITING;
+  if (n <= 0) return finish(ring, op, n); /* end or error: the buffer was not taken */
+  if (selects) {
+    s->groups[op->buf_group].head++;
+    s->is_lending = true;
+  }
+  struct watch *w = find_watch(s, op->fd);
+  bool is_over = !is_multishot || (op->limit && n == len);
+  if (w && is_over) w->is_drained = n < len;
+  post(ring, op->user_data, n, is_over ? flags : flags | CQE_F_MORE);
+  return is_over ? FINISHED : WAITING;
 }
 
 static enum verdict transmit(struct ring *ring, const struct sqe *op) {
@@ -299,7 +294,7 @@ static long set_interest(struct ring *ring, s32 fd, struct watch *w, u32 wanted)
 static s32 take_pending(struct state *s) {
   s32 i = s->free_pending;
   if (i) {
-    s->free_pending = pending_at(s, i)->file_index;
+    s->free_pending = pending_at(s, i)->next;
     return i;
   }
   if (!reserve(&s->pending, s->used_pending + 2, FIRST_PENDING, sizeof(struct sqe))) return 0;
@@ -310,8 +305,8 @@ static s32 take_pending(struct state *s) {
 static void unlink_pending(struct state *s, s32 *link) {
   s32 i = *link;
   struct sqe *op = pending_at(s, i);
-  *link = op->file_index;
-  op->file_index = s->free_pending;
+  *link = op->next;
+  op->next = s->free_pending;
   s->free_pending = i;
 }
 
@@ -329,11 +324,11 @@ static void wait_for(struct ring *ring, const struct sqe *sqe, u32 direction) {
     return;
   }
   s32 *link = direction == EPOLL_IN ? &w->reads : &w->writes;
-  while (*link) link = &pending_at(s, *link)->file_index;
+  while (*link) link = &pending_at(s, *link)->next;
   *link = i;
   struct sqe *op = pending_at(s, i);
   *op = *sqe;
-  op->file_index = 0;
+  op->next = 0;
   if (op->opcode == OP_CONNECT) op->addr = 0; /* the attempt is under way, and the address is the caller's again */
   w->owner = owner_of(op);
 }
@@ -373,7 +368,7 @@ static void cancel(struct ring *ring, const struct sqe *sqe) {
   struct state *s = state_of(ring);
   struct watch *w = find_watch(s, sqe->fd);
   for (int i = 0; w && i < 2; i++) {
-    for (s32 *link = i ? &w->writes : &w->reads; *link; link = &pending_at(s, *link)->file_index) {
+    for (s32 *link = i ? &w->writes : &w->reads; *link; link = &pending_at(s, *link)->next) {
       if (pending_at(s, *link)->user_data != sqe->addr) continue;
       unlink_pending(s, link);
       finish(ring, sqe, 0);
@@ -522,7 +517,7 @@ static int epoll_open(struct ring *ring, u32 sq_entries, u32 cq_entries) {
   words_of(ring)->cq_mask = cq_entries - 1;
 #define AT(word) offsetof(struct words, word)
   ring->layout = (struct layout){
-    .features = FEATURE_RECV_LIMIT, /* RECEIVES_IN_A_ROW is the limit: a cancellation is seen before the next turn */
+    .features = FEATURE_RECV_LIMIT, /* one buffer is the limit: a cancellation is seen before the next turn */
     .sq_entries = entries, .cq_entries = cq_entries,
     .sq_head = AT(sq_head), .sq_tail = AT(sq_tail), .sq_mask = AT(sq_mask), .sq_flags = AT(sq_flags),
     .cq_head = AT(cq_head), .cq_tail = AT(cq_tail), .cq_mask = AT(cq_mask), .cq_overflow = AT(cq_overflow),

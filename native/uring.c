@@ -72,7 +72,7 @@ static int try_receive(struct ring *ring, struct buf *bufs, s32 fd, s32 limit) {
   __atomic_store_n(&bufs[0].tail, bufs[0].tail + 1, __ATOMIC_RELEASE);
   ring->sqes[sq_tail & *ring_word(ring, ring->layout.sq_mask)] = (struct sqe){
     .opcode = OP_RECV, .flags = SQE_BUFFER_SELECT, .ioprio = RECV_MULTISHOT, .fd = fd, .buf_group = 0xffff,
-    .file_index = limit };
+    .limit = limit };
   __atomic_store_n(ring_word(ring, ring->layout.sq_tail), sq_tail + 1, __ATOMIC_RELEASE);
   int err = uring_enter(ring, ENTER_GETEVENTS);
   if (err < 0) return err;

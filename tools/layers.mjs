@@ -21,7 +21,17 @@ const layers = {
 
 /** What a folder shows to the folders named above. Everything else in it is its own business. */
 const publicFiles = {
-  engine: ['engine.ts', 'abi.ts', 'buffers.ts', 'builtins.ts', 'connection.ts', 'listener.ts', 'native.ts', 'turn.ts'],
+  engine: [
+    'engine.ts',
+    'abi.ts',
+    'buffers.ts',
+    'large-buffers.ts',
+    'builtins.ts',
+    'connection.ts',
+    'listener.ts',
+    'native.ts',
+    'turn.ts',
+  ],
   net: ['net.ts', 'socket.ts', 'server.ts', 'errors.ts', 'options.ts'],
 };
 

@@ -104,7 +104,16 @@ export const MAX_SLOTS = 1 << 20;
  * +----------------+------------+---------------+
  * ```
  */
-export const USER_OP = { ACCEPT: 1, CONNECT: 2, RECV: 3, SEND: 4, SHUTDOWN: 5, CLOSE: 6, CANCEL: 7 } as const;
+export const USER_OP = {
+  ACCEPT: 1,
+  CONNECT: 2,
+  RECV: 3,
+  SEND: 4,
+  SHUTDOWN: 5,
+  CLOSE: 6,
+  CANCEL: 7,
+  RECV_LARGE: 8,
+} as const;
 export const USER_SLOT_MASK = 0xffffff;
 export const USER_OP_SHIFT = 24;
 

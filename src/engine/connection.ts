@@ -8,10 +8,11 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { type AF, SOCK, USER_OP } from './abi.ts';
 import type { ReceiveBuffers } from './buffers.ts';
+import type { LargeBuffers } from './large-buffers.ts';
 import { submitCancel } from './ops/cancel.ts';
 import { submitClose } from './ops/close.ts';
 import { completeConnect, submitConnect } from './ops/connect.ts';
-import { cancelRecv, completeRecv, submitRecv } from './ops/recv.ts';
+import { cancelRecv, completeLargeRecv, completeRecv, submitRecv } from './ops/recv.ts';
 import { completeSend, type Piece, sendMany, sendOne } from './ops/send.ts';
 import { completeShutdown, submitShutdown } from './ops/shutdown.ts';
 import type { Endpoint } from './slots.ts';
@@ -40,6 +41,10 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   isFlooded = true;
   /** The descriptor is O_NONBLOCK and had nothing: a poll waits for bytes in place of the receive. */
   isDry = false;
+  /** Receives to come that go into a large buffer: see `completeRecv`. */
+  largeReceives = 0;
+  /** The receive that is armed is into a large buffer. */
+  isLarge = false;
   isSending = false;
   /** Likewise, and it had no room. */
   isFull = false;
@@ -84,6 +89,8 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   abstract onConnect(errno: number): void;
   /** `length` bytes from `start` of `buffers.memory`, lent until this returns. @hot */
   abstract onData(buffers: ReceiveBuffers, start: number, length: number): void;
+  /** `length` bytes at the start of large buffer `id`, lent until this returns unless it takes them. @hot */
+  abstract onLargeData(buffers: LargeBuffers, id: number, length: number): void;
   /** The peer has sent its FIN. */
   abstract onEnd(): void;
   abstract onReadError(errno: number): void;
@@ -123,6 +130,9 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     switch (operation) {
       case USER_OP.RECV:
         completeRecv(this, res, flags);
+        break;
+      case USER_OP.RECV_LARGE:
+        completeLargeRecv(this, res, flags);
         break;
       case USER_OP.SEND:
         completeSend(this, res);

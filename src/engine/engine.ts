@@ -84,7 +84,7 @@ export const choice: EngineChoice = choose();
 export function inspect(): { endpoints: number; arenaInUse: number; lentBuffers: number } {
   const { turn } = choice;
   if (turn === null) return { endpoints: 0, arenaInUse: 0, lentBuffers: 0 };
-  return { endpoints: turn.slots.inUse, arenaInUse: turn.arena.inUse, lentBuffers: turn.buffers.lent };
+  return { endpoints: turn.slots.inUse, arenaInUse: turn.arena.inUse, lentBuffers: turn.lentBuffers };
 }
 
 if (choice.turn !== null) {

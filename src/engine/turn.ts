@@ -13,6 +13,7 @@
 import { CONTROL, CQE, CQE_BUFFER_SHIFT, CQE_F, CQE_WORDS, USER_OP, USER_OP_SHIFT, USER_SLOT_MASK } from './abi.ts';
 import { SendArena } from './arena.ts';
 import { ReceiveBuffers } from './buffers.ts';
+import { LargeBuffers } from './large-buffers.ts';
 import type { Native } from './native.ts';
 import { Ring, type RingKind } from './ring.ts';
 import { type Endpoint, Slots } from './slots.ts';
@@ -50,6 +51,7 @@ export class Turn {
   /** No turn will come any more. */
   isEnding = false;
   /** Operations that are done without the ring: owner, operation, owner, operation, … */
+  #large: LargeBuffers | null | undefined;
   #later: (Endpoint | number)[] = [];
   #toFlush: Flushable[] = [];
   #spare: Flushable[] = [];
@@ -141,6 +143,23 @@ export class Turn {
     }
   }
 
+  /** The large receive buffers, from the first connection on that has use for them; null if they can't be had. */
+  get large(): LargeBuffers | null {
+    if (this.#large === undefined) {
+      try {
+        this.#large = new LargeBuffers(this.ring);
+      } catch {
+        this.#large = null; // no memory: the small ones do as well
+      }
+    }
+    return this.#large;
+  }
+
+  /** Receive buffers that were not given back, of both kinds. */
+  get lentBuffers(): number {
+    return this.buffers.lent + (this.#large?.lent ?? 0);
+  }
+
   /**
    * Asks `writer` for its submissions at the end of this turn, or before the loop blocks. The loop has to live until then:
    * nothing else may keep it alive.
@@ -176,6 +195,7 @@ export class Turn {
     if (this.#starved.length > 0) this.#feed();
     this.ring.wantFlush(false);
     this.buffers.publish();
+    this.#large?.publish();
     const writers = this.#toFlush;
     if (writers.length > 0) {
       this.#toFlush = this.#spare;
@@ -227,8 +247,9 @@ export class Turn {
   /** A completion whose owner is gone. Owners wait for all of theirs, so this is a last line of defence. */
   #orphan(operation: number, res: number, flags: number): void {
     if (flags & CQE_F.BUFFER) {
-      this.buffers.lent++;
-      this.buffers.give(flags >>> CQE_BUFFER_SHIFT);
+      const buffers = operation === USER_OP.RECV_LARGE ? (this.#large as LargeBuffers) : this.buffers;
+      buffers.lent++;
+      buffers.give(flags >>> CQE_BUFFER_SHIFT);
     }
     if (operation === USER_OP.ACCEPT && res >= 0) this.ring.native.closeDescriptor(res);
   }

@@ -8,8 +8,8 @@ import { AsyncResource } from 'node:async_hooks';
 import { AF, ERRNO } from '../engine/abi.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 import { Connection, type Piece } from '../engine/connection.ts';
+import type { LargeBuffers } from '../engine/large-buffers.ts';
 import type { Native } from '../engine/native.ts';
-
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
@@ -70,6 +70,18 @@ export class Handle extends Connection {
       onRead === null
         ? deliver(socket, copyOut(buffers, start, length))
         : onRead.take(socket, buffers.memory, start, length);
+    if (!wantsMore && !this.isClosing) this.readStop();
+  }
+
+  /** @hot */
+  override onLargeData(buffers: LargeBuffers, id: number, length: number): void {
+    const { socket } = this;
+    this.bytesRead += length;
+    if (socket === null || socket.destroyed) return;
+    socket._unrefTimer();
+    const onRead = socket[kOnRead];
+    const wantsMore =
+      onRead === null ? deliver(socket, buffers.take(id, length)) : onRead.take(socket, buffers.at(id), 0, length);
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 

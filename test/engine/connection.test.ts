@@ -303,13 +303,15 @@ for (const kind of KINDS) {
           [ta, tb, MULTISHOT],
         ] as const) {
           b.readStart();
-          for (const size of [1, 5000, 20_000]) {
+          for (const size of [1, 5000, 200_000]) {
             const from = b.receivedBytes;
             a.send(pattern(size));
             await b.until(() => b.receivedBytes === from + size);
           }
-          const receives = seen.filter(({ slot, opcode }) => slot === b.slot && opcode === OP.RECV);
+          const receives = seen.filter(({ slot, userOp }) => slot === b.slot && userOp === USER_OP.RECV);
           assert.ok(receives.length > 0 && receives.every((recv) => recv.ioprio === ioprio), JSON.stringify(receives));
+          const large = seen.filter(({ slot, userOp }) => slot === b.slot && userOp === USER_OP.RECV_LARGE);
+          assert.ok(large.length > 0 && large.every((recv) => recv.ioprio === 0), JSON.stringify(large));
         }
         // The end of the stream is what a multishot may miss.
         ua.close();

@@ -8,6 +8,7 @@ import { getSystemErrorName } from 'node:util';
 import { AF, SOCK } from '#src/engine/abi.ts';
 import type { ReceiveBuffers } from '#src/engine/buffers.ts';
 import { Connection } from '#src/engine/connection.ts';
+import type { LargeBuffers } from '#src/engine/large-buffers.ts';
 import { Listener } from '#src/engine/listener.ts';
 import type { RingKind } from '#src/engine/ring.ts';
 import { Turn } from '#src/engine/turn.ts';
@@ -71,8 +72,13 @@ export class Line extends Connection {
   }
 
   override onData(buffers: ReceiveBuffers, start: number, length: number): void {
-    const piece = Buffer.from(buffers.memory.subarray(start, start + length));
-    this.receivedBytes += length;
+    this.#received(Buffer.from(buffers.memory.subarray(start, start + length)));
+  }
+  override onLargeData(buffers: LargeBuffers, id: number, length: number): void {
+    this.#received(buffers.take(id, length));
+  }
+  #received(piece: Buffer): void {
+    this.receivedBytes += piece.length;
     if (this.onPiece === undefined) this.#pieces.push(piece);
     else this.onPiece(piece);
     this.#waits.look();
