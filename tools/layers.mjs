@@ -96,7 +96,7 @@ function folderOf(root, file) {
 
 function publicEntries(root) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const targets = Object.values(manifest.exports ?? {}).map((entry) => entry.default ?? entry);
+  const targets = Object.values(manifest.exports ?? {}).map((entry) => entry.import?.default ?? entry.default ?? entry);
   return new Set(targets.map((path) => resolve(root, path.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts'))));
 }
 

@@ -141,7 +141,7 @@ function typescriptStep(name, config, outDir, folders, alsoRead) {
 /** Removes what was compiled from a source that is gone. File by file: a program may be running from this folder. */
 function removeStale(outDir, sourceDir) {
   for (const file of filesIn(outDir)) {
-    const source = join(sourceDir, file.slice(outDir.length).replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts'));
+    const source = join(sourceDir, file.slice(outDir.length).replace(/(?:\.d\.(c?)ts|\.(c?)js)(?:\.map)?$/, '.$1$2ts'));
     if (!existsSync(source)) rmSync(file);
   }
 }

@@ -95,7 +95,8 @@ describe('the package', () => {
     const files = readdirSync(packed, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(packed.length + 1));
-    const expected = /^(dist\/.+\.(js|d\.ts)|native\/.+\.[ch]|prebuilt\/linux-\w+\.node|[A-Z]+(\.md)?|package\.json)$/;
+    const expected =
+      /^(dist\/.+\.(c?js|d\.c?ts)|native\/.+\.[ch]|prebuilt\/linux-\w+\.node|[A-Z]+(\.md)?|package\.json)$/;
     assert.deepEqual(
       files.filter((file) => !expected.test(file)),
       [],

@@ -1,0 +1,3 @@
+/** `net/promises` as a CommonJS module: what import.ts resolves `require('net/promises')` to. */
+const shared = globalThis as unknown as Record<symbol, { modules: Map<string, { exports: object }> }>;
+module.exports = shared[Symbol.for('millrace.register')]?.modules.get('net/promises')?.exports;
