@@ -11,29 +11,30 @@ import Module from 'node:module';
 import { isRedirected } from './importer.ts';
 import { builtinName, type Registration } from './registration.ts';
 
-/** Where a module goes: what `import` gets, and what `require` gets where a loader brings it here. */
+/** Where a specifier goes: what `import` gets, and what `require` gets where a loader lets hooks resolve it. */
 export interface Target {
-  readonly facade: string;
+  readonly imported: string;
   readonly required: string;
 }
 export type Targets = ReadonlyMap<string, Target>;
 
 /** @returns by what it was done */
 export function replaceImport(modules: Registration['modules']): string {
+  const { registerHooks } = Module as Partial<typeof Module>;
   const targets = new Map<string, Target>();
   for (const [name, { names }] of modules) {
-    const required = new URL(`./${name === 'net' ? 'net' : 'net-promises'}.cjs`, import.meta.url).href;
-    targets.set(name, { facade: facadeOf(name, names), required });
+    const required = new URL(`./${name.replace('/', '-')}.cjs`, import.meta.url).href;
+    // The thread's hooks can't tell require from import, and Node 20 lets only a CommonJS module be both.
+    targets.set(name, { imported: registerHooks === undefined ? required : facade(name, names), required });
   }
-  const { registerHooks } = Module as Partial<typeof Module>;
-  if (registerHooks !== undefined) {
-    const resolve: ResolveHookSync = (specifier, context, next) =>
-      redirect(targets, specifier, context) ?? next(specifier, context);
-    registerHooks({ resolve });
-    return 'module.registerHooks';
+  if (registerHooks === undefined) {
+    Module.register(new URL('./loader-thread.js', import.meta.url), { data: targets });
+    return 'module.register';
   }
-  Module.register(new URL(`./loader-thread.js`, import.meta.url), { data: targets });
-  return 'module.register';
+  const resolve: ResolveHookSync = (specifier, context, next) =>
+    redirect(targets, specifier, context) ?? next(specifier, context);
+  registerHooks({ resolve });
+  return 'module.registerHooks';
 }
 
 /** What a resolve hook answers, or undefined if it is none of our business. */
@@ -45,17 +46,19 @@ export function redirect(
   const name = builtinName(specifier);
   const target = name === undefined ? undefined : targets.get(name);
   if (target === undefined || !isRedirected(context.parentURL, name as string)) return undefined;
-  // A loader that gives a CommonJS module's source has its `require` resolved by hooks as well.
-  if (context.conditions.includes('require')) return { url: target.required, format: 'commonjs', shortCircuit: true };
-  return { url: target.facade, format: 'module', shortCircuit: true };
+  const url = context.conditions.includes('require') ? target.required : target.imported;
+  return { url, format: url.endsWith('.cjs') ? 'commonjs' : 'module', shortCircuit: true };
 }
 
-function facadeOf(name: string, names: readonly string[]): string {
-  const named = names.filter((each) => /^[A-Za-z_$][\w$]*$/.test(each) && each !== 'default');
+/** Node 22 resolves the `require` of a CommonJS module whose source a loader gave with the conditions of `import`. */
+const isRequiredToo = Number.parseInt(process.versions.node, 10) < 23;
+
+function facade(name: string, names: readonly string[]): string {
+  const named = names.filter((each) => /^[A-Za-z_$][\w$]*$/.test(each) && each !== 'default').join(', ');
   const source = `const { modules, follow } = globalThis[Symbol.for('millrace.register')];
 const { exports } = modules.get('${name}');
-export default exports;
-export let ${named.join(', ')};
-follow(() => { ({ ${named.join(', ')} } = exports); });`;
+export default exports;${isRequiredToo ? "\nexport { exports as 'module.exports' };" : ''}
+export let ${named};
+follow(() => { ({ ${named} } = exports); });`;
   return `data:text/javascript,${encodeURIComponent(source)}`;
 }

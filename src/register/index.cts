@@ -3,10 +3,16 @@
  * an ES module was required, which the user of a flag can do nothing about: that one is not shown.
  */
 const { debuglog } = require('node:util') as typeof import('node:util');
+const { isMainThread, parentPort } = require('node:worker_threads') as typeof import('node:worker_threads');
 
 type EmitWarning = typeof process.emitWarning;
 
-if (process.features.require_module) {
+// Node 20 and 22 run -r in their own thread for loaders too, where no program is and hooks of ours break theirs.
+const isLoaderThread = !isMainThread && parentPort === null;
+
+if (isLoaderThread) {
+  // nothing
+} else if (process.features.require_module) {
   const { emitWarning } = process;
   process.emitWarning = ((...args: Parameters<EmitWarning>) => {
     if (!String(args[0]).includes('require()')) emitWarning(...args);
