@@ -50,14 +50,15 @@ export function redirect(
   return { url, format: url.endsWith('.cjs') ? 'commonjs' : 'module', shortCircuit: true };
 }
 
-/** Node 22 resolves the `require` of a CommonJS module whose source a loader gave with the conditions of `import`. */
-const isRequiredToo = Number.parseInt(process.versions.node, 10) < 23;
-
+/**
+ * The module's source. By its name 'module.exports' it can be required as well: a CommonJS module whose source a loader
+ * of Node's thread gave has its `require` resolved here, with the conditions of `import`.
+ */
 function facade(name: string, names: readonly string[]): string {
   const named = names.filter((each) => /^[A-Za-z_$][\w$]*$/.test(each) && each !== 'default').join(', ');
   const source = `const { modules, follow } = globalThis[Symbol.for('millrace.register')];
 const { exports } = modules.get('${name}');
-export default exports;${isRequiredToo ? "\nexport { exports as 'module.exports' };" : ''}
+export { exports as default, exports as 'module.exports' };
 export let ${named};
 follow(() => { ({ ${named} } = exports); });`;
   return `data:text/javascript,${encodeURIComponent(source)}`;
