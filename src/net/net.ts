@@ -1,5 +1,6 @@
 /** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
 import nodeNet from 'node:net';
+import { choice } from '../engine/engine.ts';
 import { normalizeArgs } from './args.ts';
 import { BlockList } from './block-list.ts';
 import {
@@ -8,6 +9,7 @@ import {
   LEAST_ATTEMPT_TIMEOUT_MS,
   setDefaultHappyEyeballs,
 } from './defaults.ts';
+import { shareInstances } from './instance-of.ts';
 import { createServer, Server } from './server.ts';
 import { connect, Socket } from './socket.ts';
 import { SocketAddress } from './socket-address.ts';
@@ -29,6 +31,11 @@ function getDefaultAutoSelectFamilyAttemptTimeout(): number {
 function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
   validateInt32(value, 'value', 1);
   autoSelectFamilyDefaults.attemptTimeoutMs = Math.max(value, LEAST_ATTEMPT_TIMEOUT_MS);
+}
+
+if (choice.turn !== null) {
+  shareInstances(Socket, nodeNet.Socket, Symbol.for('millrace.Socket'));
+  shareInstances(Server, nodeNet.Server, Symbol.for('millrace.Server'));
 }
 
 const { isIP, isIPv4, isIPv6 } = nodeNet;
