@@ -17,6 +17,7 @@ const layers = {
   net: ['engine'],
   direct: ['engine'],
   tls: ['engine', 'net'],
+  http: ['engine', 'net'],
 };
 
 /** What a folder shows to the folders named above. Everything else in it is its own business. */

@@ -244,6 +244,9 @@ export class Handle extends Connection {
     return this.isReading;
   }
 
+  /** Node's http sets it before it calls readStart or readStop, which set it themselves here. */
+  set reading(_: boolean) {}
+
   /** Bytes in flight. */
   get writeQueueSize(): number {
     return this.sendLeft;
