@@ -11,6 +11,7 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import { encodeIp, encodePath, type IpAddress } from './address.ts';
 import { connectAgain, standingHandle } from './connect-again.ts';
+import { isTraced, trace } from './debug.ts';
 import { hostPortException, ipBlocked } from './errors.ts';
 import { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
@@ -93,6 +94,7 @@ export function connectHandle(
   route: Route,
   onConnected: (error: NodeJS.ErrnoException | undefined, isLate: boolean) => void,
 ): void {
+  if (isTraced) trace('fd %d: connect to %s:%d', handle.fd, route.ip, route.port);
   const sockaddr = encodeIp(route.ip, route.port, route.family);
   if (sockaddr === undefined) {
     // A lookup that says IPv4 of an IPv6 address; Node tells it in the call.
@@ -185,6 +187,7 @@ export function connectPath(socket: Socket, path: string): void {
   }
   const handle = handleFor(socket, fd, true);
   takeHandle(socket, handle);
+  if (isTraced) trace('fd %d: connect to %s', fd, path);
   socket.emit('connectionAttempt', path, undefined, undefined);
   const sockaddr = encodePath(path);
   if (sockaddr === undefined) {

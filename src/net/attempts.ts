@@ -6,6 +6,7 @@
  */
 import { ERRNO } from '../engine/abi.ts';
 import { blockedError, connectHandle, lateError, openHandle, type Route, type Target, takeHandle } from './attempt.ts';
+import { isTraced, trace } from './debug.ts';
 import { aggregateConnectError, socketConnectionTimeout } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
@@ -73,6 +74,7 @@ export class Attempts {
 
   #timedOut(handle: Handle, route: Route): void {
     if (handle.onConnected === null) return;
+    if (isTraced) trace('fd %d: not connected within %d ms', handle.fd, this.#timeoutMs);
     this.#errors.push(lateError(ERRNO.ETIMEDOUT, route));
     this.#socket.emit('connectionAttemptTimeout', route.ip, route.port, route.family);
     this.next();

@@ -12,6 +12,7 @@ import type { LargeBuffers } from '../engine/large-buffers.ts';
 import type { Native } from '../engine/native.ts';
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
+import { isTraced, trace } from './debug.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
 import type { SocketClass } from './socket.ts';
@@ -55,6 +56,7 @@ export class Handle extends Connection {
   // ---- from the engine ----
 
   override onConnect(errno: number): void {
+    if (isTraced) trace('fd %d: %s', this.fd, errno === 0 ? 'connected' : errnoException(errno, 'connect').message);
     this.mayConnectAgain = errno === 0;
     this.onConnected?.(errno, this);
   }
@@ -87,12 +89,14 @@ export class Handle extends Connection {
 
   override onEnd(): void {
     const { socket } = this;
+    if (isTraced) trace('fd %d: end', this.fd);
     if (socket === null || socket.destroyed) return;
     socket._unrefTimer();
     socket[kOnEnd]();
   }
 
   override onReadError(errno: number): void {
+    if (isTraced) trace('fd %d: %s', this.fd, errnoException(errno, 'read').message);
     this.socket?.destroy(errnoException(errno, 'read'));
   }
 
@@ -111,6 +115,7 @@ export class Handle extends Connection {
       socket[kLastWriteBytes] = 0;
     }
     if (errno !== 0) errno = this.canWrite ? errno : ERRNO.EPIPE; // libuv's word for a pipe's other end
+    if (isTraced && errno !== 0) trace('fd %d: %s', this.fd, errnoException(errno, 'write').message);
     callback(errno === 0 ? null : errnoException(errno, 'write'));
     if (socket !== null && socket.writableLength === 0) socket[kHasWriteCallbacks] = false;
   }
@@ -195,6 +200,7 @@ export class Handle extends Connection {
 
   /** `callback` comes when the descriptor is closed. */
   override close(callback?: () => void): void {
+    if (isTraced) trace('fd %d: close%s', this.fd, this.isReset ? ' with a reset' : '');
     if (callback !== undefined && this.#isClosed)
       setImmediate(callback); // a program was faster: socket._handle.close()
     else if (callback !== undefined) this.#closeCallback = callback;

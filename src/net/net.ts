@@ -3,6 +3,7 @@ import nodeNet from 'node:net';
 import { choice } from '../engine/engine.ts';
 import { normalizeArgs } from './args.ts';
 import { BlockList } from './block-list.ts';
+import { isTraced, trace } from './debug.ts';
 import {
   autoSelectFamilyDefaults,
   getDefaultHappyEyeballs,
@@ -32,6 +33,8 @@ function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
   validateInt32(value, 'value', 1);
   autoSelectFamilyDefaults.attemptTimeoutMs = Math.max(value, LEAST_ATTEMPT_TIMEOUT_MS);
 }
+
+if (isTraced) trace('engine %s: %s', choice.name, choice.reason);
 
 if (choice.turn !== null) {
   shareInstances(Socket, nodeNet.Socket, Symbol.for('millrace.Socket'));

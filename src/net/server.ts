@@ -17,6 +17,7 @@ import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { validateBlockList } from './block-list.ts';
 import { callable } from './callable.ts';
 import { ClusterHandle } from './cluster-handle.ts';
+import { isTraced, trace } from './debug.ts';
 import { invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
 import type { Handle } from './handle.ts';
 import { openListener, type Place, ServerHandle } from './server-handle.ts';
@@ -173,6 +174,7 @@ export class ServerClass extends EventEmitter {
     if (typeof opened === 'number') {
       this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
       const error = listenException(-opened, 'listen', place.address, place.port);
+      if (isTraced) trace(error.message);
       if (listenChannels.error.hasSubscribers) listenChannels.error.publish({ server: this, error });
       process.nextTick(() => this.emit('error', error));
       return;
@@ -185,6 +187,8 @@ export class ServerClass extends EventEmitter {
     this._connectionKey = `${place.family}:${place.address}:${place.port}`;
     if (this._unref) this.unref();
     handle.start();
+    if (isTraced)
+      trace('listen at %j, %s', this.address(), handle instanceof ServerHandle ? `fd ${handle.fd}` : 'by the primary');
     process.nextTick(() => {
       if (this._handle === null) return;
       if (listenChannels.asyncEnd.hasSubscribers) listenChannels.asyncEnd.publish({ server: this });
@@ -222,6 +226,7 @@ export class ServerClass extends EventEmitter {
     if (this.noDelay) socket.setNoDelay(true);
     if (this.keepAlive) socket.setKeepAlive(true, this.keepAliveInitialDelay * 1000);
     this._connections++;
+    if (isTraced) trace('fd %d: accepted from %j', handle.fd, socket._getpeername());
     socket.server = this;
     socket._server = this;
     this.emit('connection', socket);
@@ -238,6 +243,7 @@ export class ServerClass extends EventEmitter {
   }
 
   _drop(handle: Handle): void {
+    if (isTraced) trace('fd %d: dropped, maxConnections is %d', handle.fd, this.maxConnections);
     if (handle.isUnix) {
       this.emit('drop');
     } else {

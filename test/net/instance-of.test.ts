@@ -6,6 +6,7 @@ import http2 from 'node:http2';
 import nodeNet from 'node:net';
 import test from 'node:test';
 import tls, { TLSSocket } from 'node:tls';
+import { runInThisContext } from 'node:vm';
 import net, { engine } from 'millrace';
 import { certificate } from '../support/certificate.ts';
 import { close, collect, dial, leakGuard, limit, once, portOf, serve } from '../support/net.ts';
@@ -47,7 +48,7 @@ test('subclasses have their own instances only', limit, () => {
 
 test('it holds for code that was compiled at run time, and from a native function', limit, () => {
   const socket = new net.Socket();
-  const ask = new Function('socket', 'Socket', 'return socket instanceof Socket');
+  const ask = runInThisContext('(socket, Socket) => socket instanceof Socket', { filename: '' });
   assert.equal(ask(socket, nodeNet.Socket), true);
   const { [Symbol.hasInstance]: hasInstance } = nodeNet.Socket;
   assert.deepEqual([socket].filter(hasInstance, nodeNet.Socket), [socket]);
