@@ -81,7 +81,7 @@ declare namespace net {
 }
 
 const net: Net & typeof additions & { readonly engine: EngineName; readonly engineReason: string } = Object.assign(
-  Object.create(null),
+  {},
   choice.turn === null ? nodeNet : (ownNet as unknown as Net),
   helpers,
   additions,

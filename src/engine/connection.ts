@@ -221,6 +221,10 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     return this.#isRef;
   }
 
+  get isActive(): boolean {
+    return this.#holdsRead || (this.#isRef && (this.isConnecting || this.isSending));
+  }
+
   // ---- what the operations call ----
 
   /** A request (not a receive) is in flight: it keeps the loop alive, as a request of libuv does. @hot */

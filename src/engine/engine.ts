@@ -87,6 +87,11 @@ export function inspect(): { endpoints: number; arenaInUse: number; lentBuffers:
   return { endpoints: turn.slots.inUse, arenaInUse: turn.arena.inUse, lentBuffers: turn.lentBuffers };
 }
 
+/** What is open in this thread: connections, listeners, and free slots. */
+export function endpoints(): readonly unknown[] {
+  return choice.turn?.slots.owners ?? [];
+}
+
 if (choice.turn !== null) {
   const { turn } = choice;
   // What was written in the tick that calls process.exit() goes out, as it would from Node's own sockets. What an 'exit'

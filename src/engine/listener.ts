@@ -107,6 +107,10 @@ export abstract class Listener implements Endpoint {
     return this.#isRef;
   }
 
+  get isActive(): boolean {
+    return this.#isHeld;
+  }
+
   #settleHold(): void {
     const holds = this.#isRef && !this.isClosing;
     if (holds === this.#isHeld) return;

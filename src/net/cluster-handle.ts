@@ -96,7 +96,11 @@ export class ClusterHandle {
       return;
     }
     turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
-    this.#context.runInAsyncScope(this.#server._accept, this.#server, new Handle(turn, fd, this.#isUnix));
+    this.#context.runInAsyncScope(
+      this.#server._accept,
+      this.#server,
+      new Handle(turn, fd, this.#isUnix, false, this.#context.asyncId()),
+    );
   }
 
   address(): IpAddress | null {

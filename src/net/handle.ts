@@ -4,7 +4,7 @@
  *
  * In: `on…` from the engine. Out: the socket's `push`, `destroy`, the callbacks of `_write` and `_final`.
  */
-import { AsyncResource } from 'node:async_hooks';
+import { AsyncResource, executionAsyncId } from 'node:async_hooks';
 import { AF, ERRNO } from '../engine/abi.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 import { Connection, type Piece } from '../engine/connection.ts';
@@ -48,9 +48,11 @@ export class Handle extends Connection {
   /** Its connection was made by connect(2), and neither that nor shutdown(2) was called again. */
   mayConnectAgain = false;
 
-  constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false) {
+  /** @param triggerAsyncId of the server that accepted it; else what runs now has caused it */
+  constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false, triggerAsyncId = executionAsyncId()) {
     super(turn, fd, isUnix, isPipe);
-    this.context = new AsyncResource(isUnix ? 'PIPEWRAP' : 'TCPWRAP', { requireManualDestroy: true });
+    const type = isUnix ? 'PIPEWRAP' : 'TCPWRAP';
+    this.context = new AsyncResource(type, { requireManualDestroy: true, triggerAsyncId });
   }
 
   // ---- from the engine ----

@@ -1,6 +1,7 @@
 /** What `millrace` exports where the engine is our own: the names of Node's `net`, all of them. */
 import nodeNet from 'node:net';
 import { choice } from '../engine/engine.ts';
+import { listActiveResources } from './active-resources.ts';
 import { normalizeArgs } from './args.ts';
 import { BlockList } from './block-list.ts';
 import { isTraced, trace } from './debug.ts';
@@ -37,6 +38,7 @@ function setDefaultAutoSelectFamilyAttemptTimeout(value: number): void {
 if (isTraced) trace('engine %s: %s', choice.name, choice.reason);
 
 if (choice.turn !== null) {
+  listActiveResources();
   shareInstances(Socket, nodeNet.Socket, Symbol.for('millrace.Socket'));
   shareInstances(Server, nodeNet.Server, Symbol.for('millrace.Server'));
 }

@@ -53,7 +53,7 @@ export class ServerHandle extends Listener {
 
   /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
   override onAccept(fd: number): void {
-    const handle = new Handle(this.turn, fd, this.isUnix);
+    const handle = new Handle(this.turn, fd, this.isUnix, false, this.#context.asyncId());
     this.#context.runInAsyncScope(this.onconnection, this, 0, handle);
   }
 

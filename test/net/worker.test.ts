@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { close, collect, dial, leakGuard, limit, once, serve, until } from '../support/net.ts';
+import { close, collect, descriptors, dial, leakGuard, limit, once, portOf, serve, until } from '../support/net.ts';
 
 /** A worker that runs a module with `net`, `parentPort` and `workerData`. */
 function work(t: test.TestContext, source: string): Worker {
@@ -131,3 +132,50 @@ test('workers come and go', limit, async (t) => {
     await worker.terminate();
   }
 });
+
+const CONNECTIONS = 10;
+
+test(
+  'workers that are terminated with open sockets leave no descriptor, no ring and no memory behind',
+  limit,
+  async (t) => {
+    if (process.platform !== 'linux') return t.skip('/proc tells what is left');
+    const server = await serve(t, (socket) => void socket.on('error', () => {}).resume());
+    const source = `const mine = net.createServer((socket) => socket.resume());
+    mine.listen(0, '127.0.0.1', () => {
+      let left = ${CONNECTIONS};
+      for (let i = 0; i < left; i += 2) {
+        const port = i % 4 === 0 ? mine.address().port : ${portOf(server)};
+        for (let j = 0; j < 2; j++) net.connect(port, '127.0.0.1', function () {
+          this.write(Buffer.alloc(100_000));
+          if (--left === 0) parentPort.postMessage('connected');
+        });
+      }
+    });`;
+    const one = async (): Promise<void> => {
+      const worker = work(t, source);
+      await once(worker, 'message');
+      await worker.terminate();
+      await until(() => (server as unknown as { _connections: number })._connections === 0, 'its connections end');
+    };
+    for (let i = 0; i < 3; i++) await one();
+    const before = { rings: ringMappings(), descriptors: descriptors().length, bytes: mappedBytes() };
+    const rounds = 12;
+    for (let i = 0; i < rounds; i++) await one();
+    await until(() => descriptors().length <= before.descriptors, 'descriptors are as before');
+    assert.equal(ringMappings(), before.rings);
+    // A ring's send arena alone is 16 MB of addresses; threads' stacks and heaps come and go by a few.
+    const grown = mappedBytes() - before.bytes;
+    assert.ok(grown < (rounds * 16_000_000) / 4, `${grown} bytes more are mapped`);
+  },
+);
+
+function ringMappings(): number {
+  return readFileSync('/proc/self/maps', 'utf8').split('[io_uring]').length;
+}
+
+/** VmSize of proc(5). */
+function mappedBytes(): number {
+  const [, kilobytes] = /^VmSize:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return Number(kilobytes) * 1024;
+}

@@ -43,7 +43,7 @@ export class Application {
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    const [status] = await once(child, 'close', 9_000);
+    const [status] = await once(child, 'close', 20_000);
     return { status, stdout, stderr };
   }
 }

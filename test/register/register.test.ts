@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { engine } from 'millrace';
 import { root } from '../support/child.ts';
-import { limit } from '../support/net.ts';
 import { Application, WAYS } from './application.ts';
 
+/** A test starts several processes. */
+const limit = { timeout: 60_000 };
 const isOwn = engine !== 'node';
 const hasHooks = 'registerHooks' in Module;
 
@@ -128,6 +129,14 @@ test("Node's own modules keep Node's net", limit, async (t) => {
   const { stdout, stderr } = await application.node(t, ['-r', 'millrace/register', 'app.cjs']);
   assert.equal(stderr, '');
   assert.equal(stdout, isOwn ? 'false false\nby http\n' : 'true true\nby http\n');
+});
+
+test('net is an ordinary object', limit, async (t) => {
+  const application = new Application(t, {
+    'app.cjs': "const net = require('net'); console.log(net.hasOwnProperty('Socket'), `${net}`, net === net.default);",
+  });
+  const { stdout } = await application.node(t, ['--import', 'millrace/register', 'app.cjs']);
+  assert.equal(stdout, 'true [object Object] false\n');
 });
 
 test('a server and a client of an application run on the engine', limit, async (t) => {
