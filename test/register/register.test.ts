@@ -133,7 +133,8 @@ test("Node's own modules keep Node's net", limit, async (t) => {
 
 test('net is an ordinary object', limit, async (t) => {
   const application = new Application(t, {
-    'app.cjs': "const net = require('net'); console.log(net.hasOwnProperty('Socket'), `${net}`, net === net.default);",
+    'app.cjs':
+      "const net = require('net'); console.log(net.hasOwnProperty('Socket'), String(net), net === net.default);",
   });
   const { stdout } = await application.node(t, ['--import', 'millrace/register', 'app.cjs']);
   assert.equal(stdout, 'true [object Object] false\n');
