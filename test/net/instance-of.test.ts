@@ -136,11 +136,18 @@ test('child.send refuses it with an error', ownOnly, async (t) => {
   await exited;
 });
 
-test('spawn refuses it as a standard stream with an error', ownOnly, async (t) => {
-  const socket = await dial(t, await serve(t));
-  assert.throws(() => spawn(process.execPath, ['-v'], { stdio: [socket, 'ignore', 'ignore'] }), {
-    code: 'ERR_INVALID_ARG_VALUE',
+test('spawn takes it as a standard stream of a child', limit, async (t) => {
+  const server = await serve(t);
+  const accepted = once(server, 'connection');
+  const socket = await dial(t, server);
+  const [peer] = await accepted;
+  const received = collect(peer);
+  const child = spawn(process.execPath, ['-e', 'process.stdout.write("from the child")'], {
+    stdio: ['ignore', socket, 'ignore'],
   });
+  await once(child, 'exit');
+  socket.end();
+  assert.equal(String(await received), 'from the child');
 });
 
 test('a standard stream of a worker thread pipes into it and out of it', limit, async (t) => {
