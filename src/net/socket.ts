@@ -205,6 +205,8 @@ export class SocketClass extends Duplex {
       this[kTurnCork] = true;
       super.cork();
       handle.turn.flushLater(handle);
+      // Node's write would be on its way now: a timeout that is due later in this turn is put off.
+      if (!handle.isSending) this._unrefTimer();
     }
     // A callback runs in the context of the write, which is not the connection's.
     if (typeof encoding === 'function') {

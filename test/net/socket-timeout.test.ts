@@ -83,6 +83,24 @@ test('writing puts the timeout off', limit, async (t) => {
   await once(client, 'timeout');
 });
 
+test('writing puts off a timeout that is due in the same turn', limit, async (t) => {
+  const { client } = await pair(t);
+  let timeouts = 0;
+  client.on('timeout', () => timeouts++);
+  client.setTimeout(30);
+  const written = new Promise<void>((resolve) => {
+    setTimeout(() => {
+      client.write('x');
+      setImmediate(resolve);
+    }, 10);
+  });
+  const end = performance.now() + 60;
+  while (performance.now() < end); // both timers are late now, and run one after the other
+  await written;
+  assert.equal(timeouts, 0);
+  await once(client, 'timeout');
+});
+
 test("'timeout' comes while writes are stuck at a peer that does not read", limit, async (t) => {
   const { client, peer } = await pair(t);
   peer.pause();
