@@ -5,7 +5,10 @@ import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import net, { engine } from 'millrace';
 import { leakGuard, type Net, once, portOf, type Stage, turns, within } from '../support/net.ts';
+import { intended } from './intended.ts';
 import { type Log, type Scenario, scenarios } from './scenarios.ts';
+import './stream-scenarios.ts';
+import './ending-scenarios.ts';
 
 // node:net has its own first use: libuv keeps a descriptor in reserve.
 await leakGuard(async () => {
@@ -15,15 +18,6 @@ await leakGuard(async () => {
   server.close();
   await once(server, 'close');
 });
-
-/**
- * Where millrace means to differ from a Node line older than `before` (from every line without it), and why. Such a scenario
- * still runs, and its difference is reported but not an error; when there is none any more, the entry has to go.
- */
-const intended: Record<string, { before?: number; why: string }> = {
-  'connect with a host that is a number': { before: 22, why: 'the message of newer lines' },
-  'maxConnections 0': { before: 21, why: 'Node 21 and later drop every connection, older ones none' },
-};
 
 function intention(name: string): string | undefined {
   const entry = intended[name];
@@ -84,6 +78,6 @@ describe(`millrace on ${engine} is like node:net`, { concurrency: 8 }, () => {
 });
 
 test('there are scenarios, and each has a name of its own', () => {
-  assert.ok(scenarios.length >= 80);
+  assert.ok(scenarios.length >= 240);
   assert.equal(new Set(scenarios.map((scenario) => scenario.name)).size, scenarios.length);
 });

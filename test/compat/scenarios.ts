@@ -37,7 +37,8 @@ export interface Scenario {
 }
 
 export const scenarios: Scenario[] = [];
-const scenario = (name: string, run: Scenario['run']): void => void scenarios.push({ name, run });
+/** Adds a story. */
+export const scenario = (name: string, run: Scenario['run']): void => void scenarios.push({ name, run });
 
 // ------------------------------------------------------------------------------------------------------------ vocabulary
 
@@ -62,7 +63,7 @@ const SOCKET_EVENTS = [
 ];
 
 /** An error without its stack. */
-function error(value: unknown): unknown {
+export function error(value: unknown): unknown {
   if (!(value instanceof Error)) return value;
   const all: Record<string, unknown> = { name: value.name, message: value.message };
   for (const key of Object.keys(value).sort()) all[key] = (value as unknown as Record<string, unknown>)[key];
@@ -70,7 +71,7 @@ function error(value: unknown): unknown {
   return all;
 }
 
-interface Watch {
+export interface Watch {
   data?: boolean;
   except?: string[];
   /** Events whose order among the others is not promised: each has a trace of its own. */
@@ -78,7 +79,12 @@ interface Watch {
 }
 
 /** Writes every event of a socket down as entries of an actor; data only as its text, and only if it is wanted. */
-function watch(log: Log, actor: string, socket: Socket, { data = true, except = [], apart = [] }: Watch = {}): Socket {
+export function watch(
+  log: Log,
+  actor: string,
+  socket: Socket,
+  { data = true, except = [], apart = [] }: Watch = {},
+): Socket {
   for (const event of SOCKET_EVENTS) {
     if (except.includes(event) || (event === 'data' && !data)) continue;
     const name = apart.includes(event) ? `${actor} ${event}` : actor;
@@ -92,7 +98,7 @@ function watch(log: Log, actor: string, socket: Socket, { data = true, except = 
 }
 
 /** A connection: `client` and `peer`, both watched under these names from the moment they are connected. */
-async function pair(
+export async function pair(
   net: Net,
   log: Log,
   t: Stage,
@@ -104,12 +110,16 @@ async function pair(
   return ends;
 }
 
-const serve = (net: Net, t: Stage, onConnection?: (socket: Socket) => void, server: ServerOpts = {}): Promise<Server> =>
-  serveWith(t, onConnection, { net, server });
+export const serve = (
+  net: Net,
+  t: Stage,
+  onConnection?: (socket: Socket) => void,
+  server: ServerOpts = {},
+): Promise<Server> => serveWith(t, onConnection, { net, server });
 
-const both = (...sockets: Socket[]): Promise<unknown> => Promise.all(sockets.map(close));
+export const both = (...sockets: Socket[]): Promise<unknown> => Promise.all(sockets.map(close));
 
-function attempt(log: Log, actor: string, name: string, call: () => unknown): void {
+export function attempt(log: Log, actor: string, name: string, call: () => unknown): void {
   try {
     const result = call();
     log(actor, name, typeof result === 'object' && result !== null ? `returns ${result.constructor?.name}` : result);
@@ -120,7 +130,7 @@ function attempt(log: Log, actor: string, name: string, call: () => unknown): vo
 }
 
 /** What can be read of a socket at a moment. */
-function state(socket: Socket) {
+export function state(socket: Socket) {
   return {
     connecting: socket.connecting,
     pending: socket.pending,
