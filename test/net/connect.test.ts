@@ -305,6 +305,58 @@ test('the first address that answers is taken, and the attempts are told', limit
   assert.deepEqual(client.autoSelectFamilyAttemptedAddresses, [`::1:${port}`, `127.0.0.1:${port}`]);
 });
 
+test('an address that fails at once is told like any other, and the next one is tried', limit, async (t) => {
+  const server = await serve(t, (socket) => socket.end());
+  const port = portOf(server);
+  const addresses = [
+    { address: '224.0.0.1', family: 4 }, // multicast: connect(2) of a stream socket is ENETUNREACH
+    { address: '127.0.0.1', family: 4 },
+  ];
+  const lookup: LookupFunction = (_host, _options, callback) => process.nextTick(callback, null, addresses as never);
+  const client = dialling(t, { port, host: 'both', lookup, autoSelectFamily: true });
+  const log: unknown[][] = [];
+  client.on('connectionAttempt', (...args) => log.push(['attempt', ...args]));
+  client.on('connectionAttemptFailed', (address, at, family, error) =>
+    log.push(['failed', address, at, family, (error as NodeJS.ErrnoException).code]),
+  );
+  client.on('connect', () => log.push(['connect']));
+  client.resume();
+  await close(client);
+  assert.deepEqual(log, [
+    ['attempt', '224.0.0.1', port, 4],
+    ['failed', '224.0.0.1', port, 4, 'ENETUNREACH'],
+    ['attempt', '127.0.0.1', port, 4],
+    ['connect'],
+  ]);
+});
+
+for (const [name, addresses] of [
+  ['the only address', ['127.0.0.1']],
+  ['every address', ['127.0.0.1', '127.0.0.2']],
+] as const) {
+  test(`a client's blockList refuses ${name} of a host`, limit, async (t) => {
+    if (process.versions.node.startsWith('20.')) return t.skip('since Node 22.13');
+    const server = await serve(t);
+    const blockList = new net.BlockList();
+    for (const address of addresses) blockList.addAddress(address);
+    const answer = addresses.map((address) => ({ address, family: 4 }));
+    const lookup: LookupFunction = (_host, _options, callback) => process.nextTick(callback, null, answer as never);
+    server.on('connection', () => assert.fail('it connected'));
+    const options = { port: portOf(server), host: 'blocked', lookup, blockList };
+    const client = dialling(t, options as Parameters<typeof dialling>[1]);
+    const errors: NodeJS.ErrnoException[] = [];
+    client.on('error', (error) => errors.push(error));
+    await close(client);
+    assert.equal(errors.length, 1);
+    const [error] = errors;
+    const all = error instanceof AggregateError ? error.errors : [error];
+    assert.deepEqual(
+      all.map(({ code, message }) => [code, message]),
+      addresses.map((address) => ['ERR_IP_BLOCKED', `IP(${address}) is blocked by net.BlockList`]),
+    );
+  });
+}
+
 test("one address gives 'connectionAttempt' as well, and failing, 'connectionAttemptFailed'", limit, async (t) => {
   const port = REFUSED_PORT;
   const client = dialling(t, { port, host: '127.0.0.1' });

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
-import type { AddressInfo, Server } from 'node:net';
+import { existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import nodeNet, { type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import net from 'millrace';
+import { run } from '../support/child.ts';
 import { collect, dial, folder, hasIPv6, keep, leakGuard, limit, once, portOf, serve } from '../support/net.ts';
 
 await leakGuard();
@@ -209,6 +210,39 @@ for (const port of [-1, 65536, 1.5, 'x', '-1', Number.NaN, Number.POSITIVE_INFIN
 for (const value of [true, {}, [], { path: null }, { host: 'x' }, { backlog: 5 }, { port: true }, { port: {} }]) {
   test(`listen(${JSON.stringify(value)}) is refused`, limit, () => {
     assert.throws(() => net.createServer().listen(value as never), { name: 'TypeError' });
+  });
+}
+
+/** A program that listens on what it inherited as descriptor 3, answers once, and closes. */
+const inheritor = `
+  const server = net.createServer((socket) => { socket.end('from the child'); server.close(); });
+  server.on('close', () => say('closed'));
+  server.on('error', (error) => say(error.message));
+  server.listen({ fd: 3 }, () => say(JSON.stringify(server.address())));`;
+
+for (const [name, isUnix] of [
+  ['TCP', false],
+  ['unix', true],
+] as const) {
+  test(`listen({ fd }) serves a listening ${name} socket that was inherited`, limit, async (t) => {
+    if (!isLinux) return t.skip('passes a descriptor on as Linux does');
+    // Node's own server: its descriptor can be passed on.
+    const owner = nodeNet.createServer();
+    const path = join(await folder(t), 's');
+    await listening(isUnix ? owner.listen(`${path}0`) : owner.listen(0, '127.0.0.1'));
+    if (isUnix) renameSync(`${path}0`, path); // the owner will remove the file that it made
+    const target = isUnix ? { path } : { port: portOf(owner), host: '127.0.0.1' };
+    const address = owner.address();
+    const { fd } = (owner as unknown as { _handle: { fd: number } })._handle;
+    const child = run(t, inheritor, { stdio: ['pipe', 'pipe', 'pipe', fd] });
+    const told = JSON.parse(await child.line());
+    owner.close();
+    if (isUnix) assert.equal(told, null, 'as in Node: only listen(path) knows the path');
+    else assert.deepEqual(told, address);
+    const client = await dial(t, target);
+    assert.equal((await collect(client)).toString(), 'from the child');
+    assert.equal(await child.line(), 'closed');
+    assert.equal((await child.exit).code, 0);
   });
 }
 

@@ -48,9 +48,10 @@ test('createServer and Server work with and without new, and keep their listener
 });
 
 test('the listener gets the accepted socket, whose server is the server', limit, async (t) => {
-  const { peer, server } = await pair(t);
+  const { client, peer, server } = await pair(t);
   assert.ok(peer instanceof net.Socket);
   assert.equal((peer as Socket & { server: Server }).server, server);
+  assert.equal((client as Socket & { server: Server | null }).server, null);
   assert.equal(peer.connecting, false);
   assert.equal(peer.readyState, 'open');
 });

@@ -166,6 +166,24 @@ test('what was corked arrives in one piece', limit, async (t) => {
   assert.equal(chunks.length, 1);
 });
 
+test('what was corked is one write of the stream', limit, async (t) => {
+  const { client, peer } = await pair(t);
+  const stream = client as unknown as { _write: unknown; _writev: (pieces: unknown[], callback: unknown) => void };
+  const writev = stream._writev;
+  assert.equal(typeof writev, 'function');
+  const counts: number[] = [];
+  stream._writev = function (pieces, callback) {
+    counts.push(pieces.length);
+    writev.call(this, pieces, callback);
+  };
+  stream._write = () => assert.fail('a piece was written by itself');
+  client.cork();
+  for (const letter of 'abc') client.write(letter);
+  client.uncork();
+  assert.equal((await take(peer, 3)).toString(), 'abc');
+  assert.deepEqual(counts, [3]);
+});
+
 test('end() uncorks', limit, async (t) => {
   const { client, peer } = await pair(t);
   client.cork();
