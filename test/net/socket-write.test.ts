@@ -322,20 +322,50 @@ test('a large write before small ones keeps its place', limit, async (t) => {
   assert.deepEqual(order, ['<', 'bytes', '>', 'more']);
 });
 
-test('five thousand buffers in one corked write go in order', limit, async (t) => {
-  // More than IOV_MAX (1024) pieces.
+for (const [size, count] of [
+  ['small', 5000],
+  ['large', 2500],
+] as const) {
+  test(`${count} ${size} buffers in one corked write go in order`, limit, async (t) => {
+    // More than IOV_MAX (1024) pieces.
+    const { client, peer } = await pair(t);
+    const received = collect(peer);
+    client.cork();
+    const parts: Buffer[] = [];
+    for (let i = 0; i < count; i++) {
+      const part = Buffer.from(`${i};`.padEnd(size === 'large' ? 2000 : 0, '.'));
+      parts.push(part);
+      client.write(part);
+    }
+    client.uncork();
+    client.end();
+    assert.ok((await received).equals(Buffer.concat(parts)));
+  });
+}
+
+test('thousands of pieces of every kind in one tick arrive as they were written', limit, async (t) => {
   const { client, peer } = await pair(t);
   const received = collect(peer);
-  client.cork();
   const parts: Buffer[] = [];
-  for (let i = 0; i < 5000; i++) {
-    const part = Buffer.from(`${i};`);
-    parts.push(part);
-    client.write(part);
+  for (let i = 0; i < 1000; i++) {
+    const text = `é€${i}`;
+    for (const encoding of ['utf8', 'latin1', 'utf16le'] as const) {
+      client.write(text, encoding);
+      parts.push(Buffer.from(text, encoding));
+    }
+    client.write('c3a9zz', 'hex'); // ends where it is no hex any more
+    client.write('w6k=\n', 'base64');
+    client.write('');
+    client.write(new Uint8Array([i & 0xff]));
+    client.write(Buffer.from('b'));
+    parts.push(Buffer.from('éé'), Buffer.from([i & 0xff]), Buffer.from('b'));
   }
-  client.uncork();
+  const expected = Buffer.concat(parts);
   client.end();
-  assert.deepEqual(await received, Buffer.concat(parts));
+  assert.ok((await received).equals(expected));
+  await close(client);
+  // Text counts as what was sent of it, as in Node.
+  assert.equal(client.bytesWritten, expected.length);
 });
 
 test('a buffer may be changed once its callback came', limit, async (t) => {

@@ -16,6 +16,9 @@ const MOST_PIECES = ((SLOT_BYTES >>> 2) - 16) / IOVEC_WORDS;
 /** Of one send(2): MAX_RW_COUNT of the kernel, which takes no more at once. What is left follows as after a short send. */
 const MOST_BYTES = 0x7ffff000;
 
+/** Pieces of this size on average are copied together: an entry of a vector for each would cost more than the copy. */
+const SMALL_PIECE = 1024;
+
 /** A piece of a write, as node:stream hands it over. */
 export interface Piece {
   chunk: Uint8Array | string;
@@ -71,6 +74,10 @@ export function sendMany(connection: Connection, pieces: Piece[]): number {
     }
     return submitSlot(connection, offset, end - offset);
   }
+  if (offset < 0 || most <= pieces.length * SMALL_PIECE) {
+    if (offset >= 0) arena.give(offset);
+    return sendOne(connection, gather(pieces), 'buffer' as BufferEncoding);
+  }
   const buffers: Uint8Array[] = [];
   let total = 0;
   for (const { chunk, encoding } of pieces) {
@@ -78,12 +85,29 @@ export function sendMany(connection: Connection, pieces: Piece[]): number {
     if (bytes.byteLength > 0) buffers.push(bytes);
     total += bytes.byteLength;
   }
-  if (offset < 0) return sendOne(connection, Buffer.concat(buffers), 'buffer' as BufferEncoding);
   connection.sendSlot = offset;
   connection.pieces = buffers;
   connection.sendLeft = total;
   submitVector(connection, buffers);
   return total;
+}
+
+/** All pieces in one buffer. */
+function gather(pieces: Piece[]): Buffer {
+  let most = 0;
+  for (const { chunk, encoding } of pieces)
+    most += typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.byteLength;
+  const all = Buffer.allocUnsafeSlow(most);
+  let end = 0;
+  for (const { chunk, encoding } of pieces) {
+    if (typeof chunk === 'string') {
+      end += all.write(chunk, end, encoding);
+    } else {
+      all.set(chunk, end);
+      end += chunk.byteLength;
+    }
+  }
+  return all.subarray(0, end); // text that is no hex or base64 has fewer bytes than it seems
 }
 
 /** @hot */
