@@ -96,7 +96,7 @@ async function main() {
     const path = join(records, `${suiteVersion}-${engine}.json`);
     const about = { suite: suiteVersion, node: version, engine, date: new Date().toISOString().slice(0, 10) };
     const named = Object.fromEntries(tests.map(({ name }) => [name, results.get(name)]));
-    writeFileSync(path, `${JSON.stringify({ ...about, kernel: release(), results: named }, null, 1)}\n`);
+    writeFileSync(path, `${JSON.stringify({ ...about, kernel: release().split('-')[0], results: named }, null, 1)}\n`);
     console.log(`recorded in ${path}`);
   }
   process.exitCode = [...results.values()].some(hasFailed) ? 1 : 0;
@@ -225,7 +225,11 @@ function tell(name, { status, note }, output) {
 function lastError({ stdout, stderr }) {
   const text = stderr || stdout;
   const line = /^(?:\w*Error\b.*|Mismatched .*|.*is not a (?:function|constructor).*)$/m.exec(text)?.[0];
-  return (line ?? text.trim().split('\n').at(-1) ?? '').slice(0, 200);
+  const last = text
+    .trim()
+    .split('\n')
+    .findLast((one) => !/^\s*(?:at |\d+:|Node\.js v|\}?$)/.test(one));
+  return (line ?? last ?? '').slice(0, 200);
 }
 
 function hasFailed(result) {

@@ -99,21 +99,21 @@ ${rows.join('\n')}`;
 }
 
 function openSets(runs, list) {
-  const columns = runs.map(title);
   return open
     .filter((set) => list.sets[set].length > 0)
     .map((set) => {
+      const ran = runs.filter(({ results }) => list.sets[set].some((name) => name in results));
+      if (ran.length === 0) return `## ${set}: ${list.about[set]}\n\nNot run.`;
       const rows = list.sets[set].map((name) => {
-        const results = runs.map(({ results }) => results[name]);
-        if (results.every((result) => result === undefined))
-          return `| \`${name}\` | ${runs.map(() => '–').join(' | ')} | not run |`;
-        const ours = runs.findIndex((run, i) => run.engine !== 'node' && results[i] && results[i].status !== 'passed');
-        return `| \`${name}\` | ${results.map((result) => result?.status ?? '–').join(' | ')} | ${cell(results[ours]?.note ?? '')} |`;
+        const results = ran.map((run) => ({ ...run.results[name], engine: run.engine }));
+        const ours = results.find(({ engine, status }) => engine !== 'node' && status && status !== 'passed');
+        const cells = results.map(({ status }) => status ?? '–').join(' | ');
+        return `| \`${name}\` | ${cells} | ${cell(ours?.note ?? '')} |`;
       });
       return `## ${set}: ${list.about[set]}
 
-| test | ${columns.join(' | ')} | what it said |
-|---|${columns.map(() => '---|').join('')}---|
+| test | ${ran.map(title).join(' | ')} | what it said |
+|---|${ran.map(() => '---|').join('')}---|
 ${rows.join('\n')}`;
     })
     .join('\n\n');
@@ -123,7 +123,7 @@ ${rows.join('\n')}`;
 function cell(text) {
   return text
     .replaceAll('|', '\\|')
-    .replace(/(?:file:\/\/)?\/[\w./+-]*\/(?=[\w.-]+)/g, '')
+    .replace(/(?:file:\/)?(?<![\w:])\/[\w./+-]*\/(?=[\w.-]+)/g, '')
     .replace(/[<>]/g, (sign) => (sign === '<' ? '&lt;' : '&gt;'))
     .slice(0, 120);
 }
@@ -161,9 +161,12 @@ ${[...rows, ...lines].join('\n')}`;
 }
 
 function differences(intended) {
-  const rows = Object.entries(intended).map(
-    ([name, { before, why }]) => `- ${name}${before ? ` (before Node ${before})` : ''}: ${why}.`,
-  );
+  const byReason = new Map();
+  for (const [name, { before, why }] of Object.entries(intended)) {
+    const reason = before ? `Before Node ${before}: ${why}` : `${why[0].toUpperCase()}${why.slice(1)}`;
+    byReason.set(reason, [...(byReason.get(reason) ?? []), name]);
+  }
+  const rows = [...byReason].map(([reason, scenarios]) => `- ${reason} (${scenarios.join('; ')}).`);
   const limits = /## Honest limits\n\n([\s\S]*?)\n\n##/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '';
   return `## Intended differences
 
