@@ -12,6 +12,7 @@ import type { LargeBuffers } from '../engine/large-buffers.ts';
 import type { Native } from '../engine/native.ts';
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
+import { inContext } from './context.ts';
 import { isTraced, trace } from './debug.ts';
 import { errnoException } from './errors.ts';
 import { copyOut } from './slab.ts';
@@ -196,7 +197,7 @@ export class Handle extends Connection {
   /** The end of what is written. */
   finish(callback: () => void): void {
     this.mayConnectAgain = false;
-    this.#shutdownCallback = AsyncResource.bind(callback); // 'finish' is seen in the context of end()
+    this.#shutdownCallback = inContext('SHUTDOWNWRAP', callback); // 'finish' is seen in the context of end()
     this.shutdown();
   }
 

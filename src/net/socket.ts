@@ -9,7 +9,6 @@
  *
  * @see https://nodejs.org/api/net.html#class-netsocket
  */
-import { AsyncResource } from 'node:async_hooks';
 import { channel } from 'node:diagnostics_channel';
 import nodeNet, { type BlockList } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
@@ -20,6 +19,7 @@ import { type Callback, normalizeArgs } from './args.ts';
 import { validateBlockList } from './block-list.ts';
 import { callable, describeAsNode } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
+import { inContext } from './context.ts';
 import { openDescriptor } from './descriptor.ts';
 import {
   endedByPeer,
@@ -210,10 +210,10 @@ export class SocketClass extends Duplex {
     }
     // A callback runs in the context of the write, which is not the connection's.
     if (typeof encoding === 'function') {
-      encoding = AsyncResource.bind(encoding as () => void);
+      encoding = inContext('WRITEWRAP', encoding);
       this[kHasWriteCallbacks] = true;
     } else if (typeof callback === 'function') {
-      callback = AsyncResource.bind(callback as () => void);
+      callback = inContext('WRITEWRAP', callback);
       this[kHasWriteCallbacks] = true;
     }
     return super.write(chunk, encoding, callback);

@@ -152,6 +152,16 @@ test('the callback of a write sees the store of the write', limit, async (t) => 
   assert.deepEqual(seen.slice(0, 2), ['first', 'second']);
 });
 
+test('the callbacks of several writes of a tick see the store of each', limit, async (t) => {
+  const als = new AsyncLocalStorage<string>();
+  const server = await serve(t, (socket) => void socket.resume());
+  const client = await dial(t, server);
+  const seen: unknown[] = [];
+  for (const store of ['a', 'b', 'c']) als.run(store, () => client.write(store, () => seen.push(als.getStore())));
+  await until(() => seen.length === 3, 'the callbacks');
+  assert.deepEqual(seen, ['a', 'b', 'c']);
+});
+
 test("'listening' and 'close' of a server see a store", limit, async (t) => {
   const als = new AsyncLocalStorage<string>();
   const server = keep(t, net.createServer());
