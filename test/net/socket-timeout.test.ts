@@ -56,31 +56,43 @@ test('setTimeout(0) takes the timeout and its callback back', limit, async (t) =
   await once(other, 'timeout');
 });
 
+// On a machine that stalls, a timeout may come in between; what counts is how long nothing had happened before it.
 test('data that arrives puts the timeout off', limit, async (t) => {
   const { client, peer } = await pair(t);
-  const log = trace(client, ['data', 'timeout']);
+  let pieces = 0;
+  let last = performance.now();
+  const idle: number[] = [];
+  client.on('data', () => {
+    pieces++;
+    last = performance.now();
+  });
+  client.on('timeout', () => idle.push(performance.now() - last));
   client.setTimeout(150);
   const tick = setInterval(() => peer.write('.'), 30);
   t.after(() => clearInterval(tick));
-  await until(() => log.length === 10, 'ten pieces');
+  await until(() => pieces >= 10, 'ten pieces');
   clearInterval(tick);
-  assert.ok(!log.includes('timeout'));
   await once(client, 'timeout');
+  for (const ms of idle) assert.ok(ms >= 145, `a timeout after ${ms} ms`);
 });
 
 test('writing puts the timeout off', limit, async (t) => {
   const { client, peer } = await pair(t);
   peer.resume();
-  let timeouts = 0;
   let writes = 0;
-  client.on('timeout', () => timeouts++);
+  let last = performance.now();
+  const idle: number[] = [];
+  client.on('timeout', () => idle.push(performance.now() - last));
   client.setTimeout(150);
-  const tick = setInterval(() => client.write('.', () => writes++), 30);
+  const tick = setInterval(() => {
+    last = performance.now();
+    client.write('.', () => writes++);
+  }, 30);
   t.after(() => clearInterval(tick));
-  await until(() => writes === 10, 'ten writes');
+  await until(() => writes >= 10, 'ten writes');
   clearInterval(tick);
-  assert.equal(timeouts, 0);
   await once(client, 'timeout');
+  for (const ms of idle) assert.ok(ms >= 145, `a timeout after ${ms} ms`);
 });
 
 test('writing puts off a timeout that is due in the same turn', limit, async (t) => {
