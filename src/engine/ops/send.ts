@@ -17,7 +17,7 @@ const MOST_PIECES = ((SLOT_BYTES >>> 2) - 16) / IOVEC_WORDS;
 const MOST_BYTES = 0x7ffff000;
 
 /** Pieces of this size on average are copied together: an entry of a vector for each would cost more than the copy. */
-const SMALL_PIECE = 1024;
+const SMALL_PIECE = 512;
 
 /** A piece of a write, as node:stream hands it over. */
 export interface Piece {
