@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import tls from 'node:tls';
 import net from 'millrace';
+import { run } from '../support/child.ts';
 import { certificate } from '../support/certificate.ts';
 import { leakGuard, limit, portOf, serve, until } from '../support/net.ts';
 
@@ -38,6 +39,22 @@ for (const ending of ['end', 'destroy'] as const) {
       () => (server as unknown as { _connections: number })._connections === 0,
       'the server has no connection left',
     );
+  });
+}
+
+for (const event of ['secureConnection', 'data']) {
+  test(`an exception in a '${event}' listener of a TLS server ends the process`, options, async (t) => {
+    const source = `
+      import tls from 'node:tls';
+      const fail = () => { throw new Error('thrown on purpose'); };
+      const secure = tls.createServer(${JSON.stringify({ key: String(pair?.key), cert: String(pair?.cert) })});
+      secure.on('secureConnection', (socket) => ${event === 'data' ? "socket.on('data', fail)" : 'fail()'});
+      const server = net.createServer((socket) => secure.emit('connection', socket)).listen(0, '127.0.0.1', () => {
+        const client = tls.connect({ port: server.address().port, rejectUnauthorized: false }, () => client.write('x'));
+      });`;
+    const { code, stderr } = await run(t, source).exit;
+    assert.match(stderr, /thrown on purpose/);
+    assert.equal(code, 1);
   });
 }
 
