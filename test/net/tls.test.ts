@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import tls from 'node:tls';
 import net from 'millrace';
-import { run } from '../support/child.ts';
 import { certificate } from '../support/certificate.ts';
+import { run } from '../support/child.ts';
 import { leakGuard, limit, portOf, serve, until } from '../support/net.ts';
 
 await leakGuard();
