@@ -296,6 +296,22 @@ static napi_value Listen(napi_env env, napi_callback_info info) {
   return integer(env, socket_listen(fd, backlog));
 }
 
+/* accept(fd, flags) -> a descriptor, close-on-exec, or -errno */
+static napi_value Accept(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  s32 fd, flags;
+  if (!get_int(env, args[0], &fd) || !get_int(env, args[1], &flags)) return integer(env, -E_INVAL);
+  return integer(env, socket_accept(fd, flags));
+}
+
+/* unread(fd) -> bytes that wait in the kernel or -errno */
+static napi_value Unread(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  s32 fd;
+  if (!get_int(env, args[0], &fd)) return integer(env, -E_INVAL);
+  return integer(env, socket_unread(fd));
+}
+
 /* name(fd, peer: boolean, out: Uint8Array) -> length of the address or -errno */
 static napi_value Name(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
@@ -395,7 +411,8 @@ NAPI_MODULE_INIT(/* env, exports */) {
   static const struct { const char *name; napi_callback call; } table[] = {
     { "open", Open }, { "close", Close }, { "enter", Enter }, { "collect", Collect }, { "ref", Ref },
     { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "address", Address },
-    { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "name", Name },
+    { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "accept", Accept },
+    { "name", Name }, { "unread", Unread },
     { "shutdown", Shutdown },
     { "setOption", SetOption }, { "getOption", GetOption }, { "send", Send }, { "flags", Flags },
     { "setBlocking", SetBlocking },

@@ -4,6 +4,7 @@
 
 #include "sys.h"
 
+enum { FIONREAD_ = 0x541b }; /* ioctl_tty(2), unix(7), tcp(7): SIOCINQ */
 enum { F_DUPFD_CLOEXEC_ = 1030, F_GETFL_ = 3, F_SETFL_ = 4, O_NONBLOCK_ = 04000 };
 
 s32 socket_open(s32 domain, s32 type, s32 protocol) {
@@ -45,6 +46,14 @@ s32 socket_set_blocking(s32 fd, bool blocking) {
 }
 
 s32 socket_duplicate(s32 fd) { return (s32)sys3(SYS_fcntl, fd, F_DUPFD_CLOEXEC_, 0); }
+
+s32 socket_accept(s32 fd, s32 flags) { return (s32)sys4(SYS_accept4, fd, 0, 0, flags | SOCK_CLOEXEC_); }
+
+s32 socket_unread(s32 fd) {
+  s32 bytes = 0;
+  long err = sys3(SYS_ioctl, fd, FIONREAD_, &bytes);
+  return err < 0 ? (s32)err : bytes;
+}
 
 s32 socket_shutdown(s32 fd, s32 how) { return (s32)sys2(SYS_shutdown, fd, how); }
 

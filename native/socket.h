@@ -15,6 +15,8 @@ s32 socket_send(s32 fd, const u8 *bytes, size_t length); /* what fits without wa
 s32 socket_flags(s32 fd); /* fcntl(2) F_GETFL */
 s32 socket_set_blocking(s32 fd, bool blocking);
 s32 socket_duplicate(s32 fd); /* close-on-exec */
+s32 socket_accept(s32 fd, s32 flags);
+s32 socket_unread(s32 fd); /* bytes that the kernel holds for the next receive */
 s32 socket_shutdown(s32 fd, s32 how);
 s32 socket_close(s32 fd);
 

@@ -8,7 +8,7 @@
 
 #if defined(__x86_64__)
 enum {
-  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_writev = 20, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_recvfrom = 45,
+  SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_ioctl = 16, SYS_writev = 20, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_recvfrom = 45,
   SYS_sendmsg = 46, SYS_shutdown = 48, SYS_bind = 49, SYS_listen = 50, SYS_getsockname = 51, SYS_getpeername = 52,
   SYS_socketpair = 53, SYS_setsockopt = 54, SYS_getsockopt = 55, SYS_fcntl = 72, SYS_epoll_ctl = 233,
   SYS_epoll_pwait = 281, SYS_accept4 = 288, SYS_eventfd2 = 290, SYS_epoll_create1 = 291, SYS_io_uring_setup = 425,
@@ -25,7 +25,7 @@ static inline long syscall6(long n, long a, long b, long c, long d, long e, long
 }
 #elif defined(__aarch64__)
 enum {
-  SYS_eventfd2 = 19, SYS_epoll_create1 = 20, SYS_epoll_ctl = 21, SYS_epoll_pwait = 22, SYS_fcntl = 25, SYS_close = 57,
+  SYS_eventfd2 = 19, SYS_epoll_create1 = 20, SYS_epoll_ctl = 21, SYS_epoll_pwait = 22, SYS_fcntl = 25, SYS_ioctl = 29, SYS_close = 57,
   SYS_read = 63, SYS_write = 64, SYS_writev = 66,
   SYS_socket = 198, SYS_socketpair = 199, SYS_bind = 200, SYS_listen = 201, SYS_connect = 203, SYS_getsockname = 204,
   SYS_getpeername = 205, SYS_sendto = 206, SYS_recvfrom = 207, SYS_setsockopt = 208, SYS_getsockopt = 209,

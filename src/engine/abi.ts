@@ -113,6 +113,7 @@ export const USER_OP = {
   CLOSE: 6,
   CANCEL: 7,
   RECV_LARGE: 8,
+  READY: 9,
 } as const;
 export const USER_SLOT_MASK = 0xffffff;
 export const USER_OP_SHIFT = 24;

@@ -64,6 +64,7 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   #isRef = true;
   #holdsRead = false;
   #isCloseSubmitted = false;
+  #onStopped: (() => void) | null = null;
 
   /** @param fd an open stream socket or pipe, which belongs to the connection from now on; or -1, and `open` follows */
   constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false) {
@@ -177,6 +178,13 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     if (this.isReceiving) cancelRecv(this);
   }
 
+  /** Stops reading, and says when nothing comes any more: what was on its way is told first. Not after `close`. */
+  stopped(callback: () => void): void {
+    this.#onStopped = callback;
+    this.readStop();
+    if (!this.isReceiving) this.rearm();
+  }
+
   /** Sends bytes; the answer is `onSent`. Nothing else may be in flight. @returns how many @hot */
   sendOne(chunk: Uint8Array | string, encoding: BufferEncoding): number {
     return sendOne(this, chunk, encoding);
@@ -253,8 +261,18 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
 
   /** Arms the receive if it should be and is not. @hot */
   rearm(): void {
-    if (this.isClosing) this.#settleClose();
-    else if (this.#wantsRead && !this.isReceiving) submitRecv(this);
+    if (this.isClosing) {
+      this.#settleClose();
+    } else if (!this.isReceiving) {
+      if (this.#wantsRead) submitRecv(this);
+      else if (this.#onStopped !== null) this.#tellStopped();
+    }
+  }
+
+  #tellStopped(): void {
+    const callback = this.#onStopped;
+    this.#onStopped = null;
+    callback?.();
   }
 
   /** Reading keeps the loop alive, unless unref'd; as an active handle of libuv does. */

@@ -1,9 +1,9 @@
 /**
- * A listening socket on the ring: a multishot accept that is armed while the listener is open, and what happens when
- * the process has no descriptor left for a connection.
+ * A listening socket on the ring: an accept that is armed while the listener is open, and what happens when the process
+ * has no descriptor left for a connection.
  */
 import { USER_OP } from './abi.ts';
-import { completeAccept, submitAccept } from './ops/accept.ts';
+import { acceptOperation, completeAccept, completeReady, submitAccept } from './ops/accept.ts';
 import { submitCancel } from './ops/cancel.ts';
 import { submitClose } from './ops/close.ts';
 import type { Endpoint } from './slots.ts';
@@ -18,6 +18,8 @@ export abstract class Listener implements Endpoint {
   readonly slot: number;
   readonly generation: number;
   readonly isUnix: boolean;
+  /** Other processes or threads accept from the same socket: see ops/accept.ts. */
+  readonly isShared: boolean;
   fd: number;
   inFlight = 0;
   isAccepting = false;
@@ -27,12 +29,14 @@ export abstract class Listener implements Endpoint {
   #isClosed = false;
   #backOffMs = BACK_OFF_MS;
   #timer: NodeJS.Timeout | undefined;
+  #onStopped: (() => void) | null = null;
 
   /** @param fd a listening socket; it belongs to the listener from now on */
-  constructor(turn: Turn, fd: number, isUnix: boolean) {
+  constructor(turn: Turn, fd: number, isUnix: boolean, isShared = false) {
     this.turn = turn;
     this.fd = fd;
     this.isUnix = isUnix;
+    this.isShared = isShared;
     this.slot = turn.slots.take(fd);
     if (this.slot < 0) throw new Error('millrace: too many connections in one thread');
     this.generation = turn.slots.generations[this.slot] as number;
@@ -52,16 +56,37 @@ export abstract class Listener implements Endpoint {
     if (operation === USER_OP.ACCEPT) {
       if (res >= 0) this.#backOffMs = BACK_OFF_MS;
       completeAccept(this, res, flags);
+    } else if (operation === USER_OP.READY) {
+      completeReady(this, res);
     } else {
       this.inFlight--; // CANCEL, CLOSE
     }
+    if (this.#onStopped !== null && !this.isAccepting) this.#tellStopped();
     this.#settleClosed();
     return true;
   }
 
   /** Accepts from now on. */
   accept(): void {
-    if (!this.isAccepting && !this.isClosing) submitAccept(this);
+    if (!this.isAccepting && !this.isClosing && this.#onStopped === null) submitAccept(this);
+  }
+
+  /** Accepts no more, and says when no connection comes any more: those on their way are told first. Not after `close`. */
+  stopped(callback: () => void): void {
+    this.#onStopped = callback;
+    clearTimeout(this.#timer);
+    if (!this.isAccepting) {
+      this.#tellStopped();
+      return;
+    }
+    this.inFlight++;
+    submitCancel(this.turn, this.fd, this.slot, this.generation, acceptOperation(this));
+  }
+
+  #tellStopped(): void {
+    const callback = this.#onStopped as () => void;
+    this.#onStopped = () => {}; // and stays so: nothing is accepted again
+    callback();
   }
 
   /** Tries again later, and later still when that fails, too: a full descriptor table must not spin. */
@@ -81,7 +106,7 @@ export abstract class Listener implements Endpoint {
     this.#settleHold();
     if (this.isAccepting) {
       this.inFlight++;
-      submitCancel(this.turn, this.fd, this.slot, this.generation, USER_OP.ACCEPT);
+      submitCancel(this.turn, this.fd, this.slot, this.generation, acceptOperation(this));
     }
     // The port has to be free when close() returns, as in Node: entered now, not at the end of the turn. The cancellation
     // goes first, since an accept that is armed holds the file open.

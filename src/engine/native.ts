@@ -31,6 +31,10 @@ export interface Native {
   socketPair(type: number): [number, number] | number;
   bind(fd: number, sockaddr: Uint8Array): number;
   listen(fd: number, backlog: number): number;
+  /** accept4(2); close-on-exec. */
+  accept(fd: number, flags: number): number;
+  /** Bytes that the kernel holds for the next receive. */
+  unread(fd: number): number;
   /** getsockname(2) or getpeername(2) into `out`; returns the length. */
   name(fd: number, peer: boolean, out: Uint8Array): number;
   /** shutdown(2) */
