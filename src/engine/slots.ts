@@ -65,13 +65,6 @@ export class Slots {
     this.#free.push(slot);
   }
 
-  /** Whether `fd` is an endpoint's already. Looks at all slots: for what is rare. */
-  owns(fd: number): boolean {
-    for (let slot = 0; slot < this.owners.length; slot++)
-      if (this.#ring.control[CONTROL.SLOT_FD + slot] === fd + 1) return true;
-    return false;
-  }
-
   get inUse(): number {
     return this.owners.length - this.#free.length;
   }

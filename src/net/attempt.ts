@@ -16,7 +16,7 @@ import { hostPortException, ipBlocked } from './errors.ts';
 import { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
 import { setReuseAddress } from './socket-options.ts';
-import { kAdopt, kRace } from './symbols.ts';
+import { kAdopt, kBound, kRace } from './symbols.ts';
 
 const turn = choice.turn as Turn;
 
@@ -63,8 +63,17 @@ function handleFor(socket: Socket, fd: number, isUnix: boolean): Handle {
   return first;
 }
 
+/** The handle of a BoundSocket, which is used now. */
+function boundHandle(socket: Socket): Handle | null {
+  if (socket[kBound] === null) return null;
+  socket[kBound].isUsed = true;
+  return socket._handle;
+}
+
 /** Opens a socket for a route, and says in it from where. @returns the handle, or the error of binding it */
 export function openHandle(socket: Socket, route: Route): Handle | NodeJS.ErrnoException {
+  const bound = boundHandle(socket);
+  if (bound !== null) return bound;
   const fd = Connection.socket(turn, route.family === 6 ? AF.INET6 : AF.INET);
   if (fd < 0) return hostPortException(-fd, 'connect', route.ip, route.port, 'undefined:undefined'); // as Node says it
   const handle = handleFor(socket, fd, false);
@@ -170,6 +179,8 @@ export function connectOnce(socket: Socket, route: Route): void {
     if (isLate) socket.emit('connectionAttemptFailed', route.ip, route.port, route.family, error);
     socket.destroy(error);
   });
+  // The kernel chooses what a BoundSocket left open (its address may be 0.0.0.0) now, and connect() has it known.
+  if (socket[kBound] !== null) turn.ring.enter();
 }
 
 /** Connects to a unix socket. */
@@ -180,12 +191,11 @@ export function connectPath(socket: Socket, path: string): void {
     if (socket.connecting) connectAgain(socket, standing, path, undefined, undefined);
     return;
   }
-  const fd = Connection.socket(turn, AF.UNIX);
-  if (fd < 0) {
-    failLater(socket, hostPortException(-fd, 'connect', path, undefined));
+  const handle = boundHandle(socket) ?? openUnixHandle(socket);
+  if (typeof handle === 'number') {
+    failLater(socket, hostPortException(-handle, 'connect', path, undefined));
     return;
   }
-  const handle = handleFor(socket, fd, true);
   takeHandle(socket, handle);
   if (isTraced) trace('fd %d: connect to %s', fd, path);
   socket.emit('connectionAttempt', path, undefined, undefined);
@@ -205,4 +215,9 @@ export function connectPath(socket: Socket, path: string): void {
     socket.destroy(error);
   };
   handle.connect(sockaddr);
+}
+
+function openUnixHandle(socket: Socket): Handle | number {
+  const fd = Connection.socket(turn, AF.UNIX);
+  return fd < 0 ? fd : handleFor(socket, fd, true);
 }

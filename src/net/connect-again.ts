@@ -7,12 +7,13 @@ import type { IpAddress } from './address.ts';
 import { hostPortException } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';
-import { kAdopt } from './symbols.ts';
+import { kAdopt, kBound } from './symbols.ts';
 
 /** The handle of a connection that stands, or of an attempt under way. */
 export function standingHandle(socket: Socket): Handle | null {
   const handle = socket._handle;
-  return handle !== null && handle.fd >= 0 ? handle : null;
+  const isWaiting = socket[kBound]?.isUsed === false; // a BoundSocket's, and this is the first attempt
+  return handle !== null && handle.fd >= 0 && !isWaiting ? handle : null;
 }
 
 /** The second call, after its 'connectionAttempt'. */

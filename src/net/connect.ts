@@ -22,6 +22,7 @@ import {
 import { invalidAddressFamily, invalidArgType, invalidArgValue, invalidIpAddress } from './errors.ts';
 import { type Course, Race } from './race.ts';
 import type { Socket } from './socket.ts';
+import { kBound } from './symbols.ts';
 import {
   validateBoolean,
   validateFunction,
@@ -62,7 +63,9 @@ interface Plan {
 }
 
 export function connectSocket(socket: Socket, options: ConnectOptions): void {
-  if (options.path) {
+  const bound = socket[kBound];
+  if (bound === null ? options.path : socket._handle?.isUnix) {
+    validateString(options.path, 'options.path');
     connectPath(socket, options.path);
     return;
   }
@@ -70,17 +73,23 @@ export function connectSocket(socket: Socket, options: ConnectOptions): void {
   const host = options.host || 'localhost';
   validateString(host, 'options.host');
   if (host.includes('\0')) throw invalidArgValue('options.host', host, 'must be a string without null bytes');
+  if (bound !== null && (localAddress !== undefined || localPort !== undefined))
+    throw invalidArgValue('options', options, 'localAddress and localPort cannot be used with an adopted bound socket');
   if (localAddress && !isIP(localAddress)) throw invalidIpAddress(localAddress);
   if (localPort) validateNumber(localPort, 'options.localPort');
   const port = options.port === undefined ? 0 : portOf(options.port); // undefined comes with an empty path
-  const usesAll = options.autoSelectFamily ?? autoSelectFamilyDefaults.isOn;
+  const usesAll = bound === null && (options.autoSelectFamily ?? autoSelectFamilyDefaults.isOn);
   validateBoolean(usesAll, 'options.autoSelectFamily');
   let timeoutMs = options.autoSelectFamilyAttemptTimeout ?? autoSelectFamilyDefaults.attemptTimeoutMs;
   validateInt32(timeoutMs, 'options.autoSelectFamilyAttemptTimeout', 1);
   timeoutMs = Math.max(timeoutMs, LEAST_ATTEMPT_TIMEOUT_MS);
-  const delayMs = attemptDelay(options, usesAll);
+  const delayMs = bound === null ? attemptDelay(options, usesAll) : undefined;
 
   const family = isIP(host) as 0 | 4 | 6;
+  if (family !== 0 && bound !== null) {
+    connectOnce(socket, { ip: host, family, port });
+    return;
+  }
   if (family !== 0) {
     process.nextTick(() => {
       if (socket.connecting) connectOnce(socket, { ip: host, family, port, localAddress, localPort });

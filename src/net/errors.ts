@@ -9,7 +9,11 @@ import { builtins } from '../engine/builtins.ts';
 type Fields = Record<string, unknown>;
 
 /** A Node error with a code: its stack says `TypeError [ERR_X]: …`, its name says `TypeError`. */
-function coded<T extends Error>(Base: new (message: string) => T, code: string, message: string): T & { code: string } {
+export function coded<T extends Error>(
+  Base: new (message: string) => T,
+  code: string,
+  message: string,
+): T & { code: string } {
   const error = new Base(message) as T & { code: string };
   const { name } = error;
   error.name = `${name} [${code}]`;
@@ -139,6 +143,16 @@ export const serverAlreadyListen = (): Error =>
   coded(Error, 'ERR_SERVER_ALREADY_LISTEN', 'Listen method has been called more than once without closing.');
 
 export const serverNotRunning = (): Error => coded(Error, 'ERR_SERVER_NOT_RUNNING', 'Server is not running.');
+
+export const socketHandleAdopted = (): Error =>
+  coded(Error, 'ERR_SOCKET_HANDLE_ADOPTED', 'The bound socket has already been adopted by a server or socket');
+
+export const featureUnavailable = (feature: string): TypeError =>
+  coded(
+    TypeError,
+    'ERR_FEATURE_UNAVAILABLE_ON_PLATFORM',
+    `The feature ${feature} is unavailable on the current platform, which is being used to run Node.js`,
+  );
 
 export const socketClosed = (): Error => coded(Error, 'ERR_SOCKET_CLOSED', 'Socket is closed');
 

@@ -261,6 +261,11 @@ export class Handle extends Connection {
     return this.sendLeft;
   }
 
+  /** Bytes that the kernel holds for the next receive. */
+  get unread(): number {
+    return this.turn.ring.native.unread(this.fd);
+  }
+
   getAsyncId(): number {
     return this.context?.asyncId() ?? -1;
   }

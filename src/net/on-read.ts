@@ -62,6 +62,18 @@ export class OnRead {
     return true;
   }
 
+  /** Bytes wait that the callback did not want yet. */
+  get hasRest(): boolean {
+    return this.#rest !== null;
+  }
+
+  /** What waits, for somebody else. */
+  takeRest(): Buffer | null {
+    const rest = this.#rest;
+    this.#rest = null;
+    return rest;
+  }
+
   /** The peer's FIN, which waits for the bytes before it. @returns whether it waits */
   end(): boolean {
     this.#hasEnd = this.#rest !== null;

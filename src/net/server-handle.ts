@@ -20,7 +20,7 @@ const turn = choice.turn as Turn;
 /** Where a server listens. */
 export interface Place {
   address: string | null;
-  port: number;
+  port: number | undefined;
   /** -1 is a unix socket. */
   family: 4 | 6 | -1;
   fd: number | undefined;
@@ -28,27 +28,38 @@ export interface Place {
   reusePort: boolean;
 }
 
+/** A listening descriptor; `isShared` if it may be somebody else's, too. */
+export interface Opened {
+  fd: number;
+  isUnix: boolean;
+  isShared: boolean;
+  place: Place;
+}
+
 const EADDRINUSE = 98;
 const EACCES = 13;
+const MOST_DESCRIPTORS = 2 ** 31 - 1;
 const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
 
 /** A listening socket of our own: `server._handle`. */
 export class ServerHandle extends Listener {
-  readonly #server: ServerClass;
+  /** Whose connections these are: another server may take the handle over. */
+  server: ServerClass;
   readonly #context: AsyncResource;
   #hasWarned = false;
 
-  constructor(owner: Turn, fd: number, isUnix: boolean, server: ServerClass) {
-    super(owner, fd, isUnix);
-    this.#server = server;
+  constructor(owner: Turn, fd: number, isUnix: boolean, server: ServerClass, isShared = false) {
+    super(owner, fd, isUnix, isShared);
+    this.server = server;
     this.#context = new AsyncResource(isUnix ? 'PIPESERVERWRAP' : 'TCPSERVERWRAP', { requireManualDestroy: true });
   }
 
   /** What Node's handle calls for a connection; monitors and tests put themselves in between. `errno` is 0. */
-  onconnection = (_errno: number, handle: Handle): void => this.#server._accept(handle);
+  onconnection = (_errno: number, handle: Handle): void => this.server._accept(handle);
 
-  start(): void {
-    this.accept();
+  /** listen(2), which may be called again. @returns 0 or `-errno` */
+  listen(backlog: number): number {
+    return turn.ring.native.listen(this.fd, backlog);
   }
 
   /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
@@ -58,7 +69,7 @@ export class ServerHandle extends Listener {
   }
 
   override onAcceptError(errno: number): void {
-    this.#context.runInAsyncScope(() => this.#server.emit('error', errnoException(errno, 'accept')));
+    this.#context.runInAsyncScope(() => this.server.emit('error', errnoException(errno, 'accept')));
   }
 
   override onBackOff(errno: number, delayMs: number): void {
@@ -93,7 +104,7 @@ export class ServerHandle extends Listener {
 }
 
 /** Opens, binds and listens. Without an address: every address of both families, or of IPv4 where there is no IPv6. */
-export function openListener(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+export function openListener(place: Place, backlog: number): Opened | number {
   if (place.fd !== undefined) return adoptListener(place, place.fd, backlog);
   if (place.address === null) {
     const both = bindAndListen({ ...place, address: UNSPECIFIED[6], family: 6 }, backlog);
@@ -105,11 +116,11 @@ export function openListener(place: Place, backlog: number): { fd: number; isUni
   return bindAndListen(place, backlog);
 }
 
-function bindAndListen(place: Place, backlog: number): { fd: number; isUnix: boolean; place: Place } | number {
+function bindAndListen(place: Place, backlog: number): Opened | number {
   const { native } = turn.ring;
   const isUnix = place.family === -1;
   const address = place.address as string;
-  const sockaddr = isUnix ? encodePath(address) : encodeIp(address, place.port, place.family as 4 | 6);
+  const sockaddr = isUnix ? encodePath(address) : encodeIp(address, place.port ?? 0, place.family as 4 | 6);
   if (sockaddr === undefined) return -ERRNO.EINVAL;
   const fd = Connection.socket(turn, isUnix ? AF.UNIX : place.family === 6 ? AF.INET6 : AF.INET);
   if (fd < 0) return fd;
@@ -122,22 +133,20 @@ function bindAndListen(place: Place, backlog: number): { fd: number; isUnix: boo
   if (result === 0) result = native.bind(fd, sockaddr);
   if (isUnix && result === -ERRNO.ENOENT) result = -EACCES; // as libuv, so that it is the same everywhere
   if (result === 0) result = native.listen(fd, backlog);
-  if (result === 0) return { fd, isUnix, place };
+  if (result === 0) return { fd, isUnix, isShared: false, place };
   native.closeDescriptor(fd);
   return result;
 }
 
-/** `listen({ fd })`: somebody else opened it. */
-function adoptListener(
-  place: Place,
-  fd: number,
-  backlog: number,
-): { fd: number; isUnix: boolean; place: Place } | number {
+/** `listen({ fd })`: somebody else opened it, and others may have it, too. */
+function adoptListener(place: Place, fd: number, backlog: number): Opened | number {
   const { native } = turn.ring;
+  if (!Number.isInteger(fd) || fd > MOST_DESCRIPTORS) return -ERRNO.EINVAL;
   const family = familyOf(native, fd);
   if (family < 0) return -ERRNO.EINVAL;
+  if (turn.slots.has(fd)) return -ERRNO.EEXIST; // what libuv says, whose epoll knows it already
   const result = native.listen(fd, backlog);
   if (result < 0) return result;
-  native.setBlocking(fd, turn.ring.kind === 'io_uring');
-  return { fd, isUnix: family === AF.UNIX, place };
+  native.setBlocking(fd, false);
+  return { fd, isUnix: family === AF.UNIX, isShared: true, place };
 }

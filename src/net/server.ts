@@ -5,28 +5,31 @@
  *
  * @see https://nodejs.org/api/net.html#class-netserver
  */
-import { channel, tracingChannel } from 'node:diagnostics_channel';
+import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
-import { BlockList } from 'node:net';
+import type { BlockList } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
-import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { validateBlockList } from './block-list.ts';
+import { removePath } from './bound-socket.ts';
 import { callable } from './callable.ts';
-import { ClusterHandle } from './cluster-handle.ts';
+import { connectionsOf } from './connections.ts';
 import { isTraced, trace } from './debug.ts';
-import { invalidArgType, invalidArgValue, listenException, serverAlreadyListen, serverNotRunning } from './errors.ts';
+import { invalidArgType, listenException, serverNotRunning } from './errors.ts';
 import type { Handle } from './handle.ts';
+import { isIdle } from './idle.ts';
+import { LISTEN, listen, listenChannels } from './listen.ts';
+import type { NodeListener } from './node-handle.ts';
 import { openListener, type Place, ServerHandle } from './server-handle.ts';
 import { SocketClass } from './socket.ts';
-import { validateAbortSignal, validateNumber, validatePort } from './validate.ts';
+import { kSockets } from './symbols.ts';
+import { validateNumber } from './validate.ts';
 
 const turn = choice.turn as Turn;
 const serverSocketChannel = channel('net.server.socket');
-const listenChannels = tracingChannel('net.server.listen');
 
 /** listen(2): Node's default, because the kernel rounds it up to 512. */
 const BACKLOG = 511;
@@ -41,27 +44,19 @@ export interface ServerOptions {
   blockList?: BlockList;
 }
 
-export interface ListenOptions {
-  port?: number | string | null;
-  host?: string;
-  path?: string;
-  backlog?: number;
-  exclusive?: boolean;
-  ipv6Only?: boolean;
-  reusePort?: boolean;
-  readableAll?: boolean;
-  writableAll?: boolean;
-  signal?: AbortSignal;
-  fd?: number;
+/** What Node keeps for a process that sockets were sent to. */
+interface SocketList extends EventEmitter {
+  getConnections(callback: (error: Error | null, count: number) => void): void;
+  close(callback: () => void): void;
 }
 
 export type ConnectionListener = (socket: SocketClass) => void;
 
 export class ServerClass extends EventEmitter {
   declare _connections: number;
-  declare _handle: ServerHandle | ClusterHandle | null;
+  declare _handle: ServerHandle | NodeListener | null;
   declare _usingWorkers: boolean;
-  declare _workers: unknown[];
+  declare _workers: SocketList[];
   declare _unref: boolean;
   declare _listeningId: number;
   declare _pipeName: string | undefined;
@@ -75,6 +70,8 @@ export class ServerClass extends EventEmitter {
   declare maxConnections: number | undefined;
   declare dropMaxConnection: boolean | undefined;
   declare blockList: BlockList | undefined;
+  /** The accepted sockets that are not destroyed. */
+  declare [kSockets]: Set<SocketClass>;
 
   constructor(options?: ServerOptions | ConnectionListener | undefined, listener?: ConnectionListener | undefined) {
     super();
@@ -89,119 +86,67 @@ export class ServerClass extends EventEmitter {
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are Node's
   listen(...args: any[]): this {
-    const [given, callback] = normalizeArgs(args);
-    const options = { ...given } as ListenOptions;
-    if (this._handle !== null) throw serverAlreadyListen();
-    if (callback !== null) this.once('listening', callback as Callback as () => void);
-    if (listenChannels.asyncStart.hasSubscribers) listenChannels.asyncStart.publish({ server: this, options });
-    const backlogArgument = toNumber(args.length > 1 && args[1]) || toNumber(args.length > 2 && args[2]) || 0;
-    closeOnAbort(this, options.signal);
-    const place: Place = {
-      address: null,
-      port: 0,
-      family: 4,
-      fd: undefined,
-      ipv6Only: options.ipv6Only === true,
-      reusePort: options.reusePort === true,
-    };
-    if (typeof options.fd === 'number' && options.fd >= 0) {
-      this._open({ ...place, fd: options.fd }, backlogArgument, false);
-      return this;
-    }
-    const [first] = args;
-    const isPortOmitted = args.length === 0 || typeof first === 'function' || options.port === null;
-    if (isPortOmitted || (options.port === undefined && 'port' in options)) options.port = 0;
-    const backlog = options.backlog || backlogArgument;
-    const isExclusive = options.exclusive === true || place.reusePort;
-    if (typeof options.port === 'number' || typeof options.port === 'string') {
-      place.port = validatePort(options.port, 'options.port');
-      if (options.host) this._lookUpAndListen({ ...place, address: options.host }, backlog, isExclusive);
-      else this._open(place, backlog, isExclusive);
-      return this;
-    }
-    if (options.path && isPath(options.path)) {
-      if (options.path.startsWith('\0') && (options.readableAll || options.writableAll))
-        throw invalidArgValue(
-          'options',
-          given,
-          'can not set readableAll or writableAllt to true when path is abstract unix socket',
-        );
-      this._pipeName = options.path;
-      this._open({ ...place, address: options.path, port: -1, family: -1 }, backlog, isExclusive);
-      if (this.listening && !builtins.cluster.isWorker) this._allow(options);
-      return this;
-    }
-    if (!('port' in options || 'path' in options))
-      throw invalidArgValue('options', given, 'must have the property "port" or "path"');
-    throw invalidArgValue('options', given);
+    listen(this, args);
+    return this;
   }
 
-  _lookUpAndListen(place: Place, backlog: number, isExclusive: boolean): void {
-    const id = ++this._listeningId;
-    builtins.dns.lookup(place.address as string, { all: true }, (error, addresses) => {
-      if (id !== this._listeningId) return; // closed, or told to listen elsewhere, meanwhile
-      if (error) {
-        this.emit('error', error);
+  /** Listens: on `_handle` if there is one, else on what is opened here. Programs wrap it, so its signature is Node's. */
+  _listen2(
+    address: string | null,
+    port: number | undefined,
+    addressType: number | undefined,
+    backlog: number,
+    fd?: number,
+    flags = 0,
+  ): void {
+    if (this._handle === null) {
+      const place: Place = {
+        address,
+        port,
+        family: (addressType ?? 4) as Place['family'],
+        fd,
+        ipv6Only: (flags & LISTEN.IPV6ONLY) !== 0,
+        reusePort: (flags & LISTEN.REUSEPORT) !== 0,
+      };
+      const opened = openListener(place, backlog || BACKLOG);
+      if (typeof opened === 'number') {
+        this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
+        this._failToListen(-opened, place.address, port);
         return;
       }
-      // A link-local address can't be bound without its interface (RFC 4007).
-      const usable = addresses.find(({ address, family }) => family === 4 || !isLinkLocal(address)) ?? addresses[0];
-      this._open(
-        { ...place, address: usable?.address ?? null, family: (usable?.family || 4) as 4 | 6 },
-        backlog,
-        isExclusive,
-      );
-    });
+      this._handle = new ServerHandle(turn, opened.fd, opened.isUnix, this, opened.isShared);
+      this._connectionKey = `${opened.place.family}:${opened.place.address}:${port}`;
+    } else {
+      const result = this._handle.listen(backlog || BACKLOG);
+      if (result !== 0) {
+        this._handle.close();
+        this._handle = null;
+        this._failToListen(-result, address, port);
+        return;
+      }
+      this._connectionKey = `${addressType}:${address}:${port}`;
+    }
+    this._begin(this._handle);
   }
 
-  /** In a worker of node:cluster the primary is asked for the address, unless it is not to be shared. */
-  _open(place: Place, backlog: number, isExclusive: boolean): void {
-    if (this._handle !== null) {
-      process.nextTick(() => this.emit('listening')); // another call was faster: as in Node, its address stays
-      return;
-    }
-    if (builtins.cluster.isWorker && !isExclusive) {
-      const id = ++this._listeningId;
-      ClusterHandle.ask(this, place, backlog, (errno, handle) => {
-        if (id !== this._listeningId)
-          handle?.close(); // closed before the primary's answer came
-        else if (errno !== 0) this.emit('error', listenException(errno, 'bind', place.address, place.port));
-        else this._begin(handle as ClusterHandle, place);
-      });
-      return;
-    }
-    const opened = openListener(place, backlog || BACKLOG);
-    if (typeof opened === 'number') {
-      this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
-      const error = listenException(-opened, 'listen', place.address, place.port);
-      if (isTraced) trace(error.message);
-      if (listenChannels.error.hasSubscribers) listenChannels.error.publish({ server: this, error });
-      process.nextTick(() => this.emit('error', error));
-      return;
-    }
-    this._begin(new ServerHandle(turn, opened.fd, opened.isUnix, this), opened.place);
-  }
-
-  _begin(handle: ServerHandle | ClusterHandle, place: Place): void {
+  /** Accepts connections from now on. @internal */
+  _begin(handle: ServerHandle | NodeListener): void {
     this._handle = handle;
-    this._connectionKey = `${place.family}:${place.address}:${place.port}`;
     if (this._unref) this.unref();
-    handle.start();
-    if (isTraced)
-      trace('listen at %j, %s', this.address(), handle instanceof ServerHandle ? `fd ${handle.fd}` : 'by the primary');
+    handle.accept();
+    if (isTraced) trace('listen at %j, fd %d', this.address(), handle.fd);
+    if (listenChannels.asyncEnd.hasSubscribers) listenChannels.asyncEnd.publish({ server: this });
     process.nextTick(() => {
-      if (this._handle === null) return;
-      if (listenChannels.asyncEnd.hasSubscribers) listenChannels.asyncEnd.publish({ server: this });
-      this.emit('listening');
+      if (this._handle !== null) this.emit('listening');
     });
   }
 
-  /** readableAll, writableAll: permissions of the unix socket for everybody. */
-  _allow(options: ListenOptions): void {
-    const { readableAll, writableAll } = options;
-    const path = this._pipeName as string;
-    if (readableAll !== true && writableAll !== true) return;
-    builtins.fs.chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
+  /** @internal */
+  _failToListen(errno: number, address: string | null, port: number | undefined): void {
+    const error = listenException(errno, 'listen', address, port);
+    if (isTraced) trace(error.message);
+    if (listenChannels.error.hasSubscribers) listenChannels.error.publish({ server: this, error });
+    process.nextTick(() => this.emit('error', error));
   }
 
   // ---- connections ----
@@ -229,6 +174,7 @@ export class ServerClass extends EventEmitter {
     if (isTraced) trace('fd %d: accepted from %j', handle.fd, socket._getpeername());
     socket.server = this;
     socket._server = this;
+    this[kSockets].add(socket);
     this.emit('connection', socket);
     if (serverSocketChannel.hasSubscribers) serverSocketChannel.publish({ socket });
   }
@@ -265,8 +211,29 @@ export class ServerClass extends EventEmitter {
   }
 
   getConnections(callback: (error: Error | null, count: number) => void): this {
-    process.nextTick(callback, null, this._connections);
+    let left = this._usingWorkers ? this._workers.length : 0;
+    let total = this._connections;
+    if (left === 0) process.nextTick(callback, null, total);
+    for (const worker of this._workers)
+      worker.getConnections((error, count) => {
+        if (left <= 0) return;
+        total += count;
+        left = error ? -1 : left - 1;
+        if (left <= 0) process.nextTick(callback, error, error ? undefined : total);
+      });
     return this;
+  }
+
+  /** Another process has sockets of this server, and is asked about them. */
+  _setupWorker(sockets: SocketList): void {
+    this._usingWorkers = true;
+    this._workers.push(sockets);
+    sockets.once('exit', () => this._workers.splice(this._workers.indexOf(sockets), 1));
+  }
+
+  /** @see https://nodejs.org/api/net.html#serversymbolasynciterator */
+  [Symbol.asyncIterator](): AsyncIterableIterator<SocketClass, undefined, void> {
+    return connectionsOf<SocketClass>(this);
   }
 
   // ---- the end ----
@@ -282,24 +249,39 @@ export class ServerClass extends EventEmitter {
       this._handle = null;
       if (this._pipeName !== undefined) this._unlink(this._pipeName);
     }
-    this._emitCloseIfDrained();
+    if (this._usingWorkers) this._closeWorkers();
+    else this._emitCloseIfDrained();
     return this;
+  }
+
+  _closeWorkers(): void {
+    let left = this._workers.length;
+    this._connections++; // not drained before the last worker has answered
+    for (const worker of this._workers)
+      worker.close(() => {
+        if (--left !== 0) return;
+        this._connections = 0;
+        this._emitCloseIfDrained();
+      });
   }
 
   /** unix(7): the path stays when the socket is closed. In a cluster it is the primary's. */
   _unlink(path: string): void {
     this._pipeName = undefined;
-    if (path.startsWith('\0') || builtins.cluster.isWorker) return;
-    try {
-      builtins.fs.unlinkSync(path);
-    } catch {
-      // somebody else removed it
-    }
+    if (!builtins.cluster.isWorker) removePath(path);
   }
 
   _emitCloseIfDrained(): void {
     if (this._handle !== null || this._connections > 0) return;
     process.nextTick(() => this.emit('close'));
+  }
+
+  closeAllConnections(): void {
+    for (const socket of this[kSockets]) socket.destroy();
+  }
+
+  closeIdleConnections(): void {
+    for (const socket of this[kSockets]) if (isIdle(socket)) socket.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -327,22 +309,6 @@ export class ServerClass extends EventEmitter {
     this._handle?.unref();
     return this;
   }
-}
-
-const linkLocal = new BlockList();
-linkLocal.addSubnet('fe80::', 10, 'ipv6');
-const isLinkLocal = (address: string): boolean => linkLocal.check(address, 'ipv6');
-
-function closeOnAbort(server: ServerClass, signal: AbortSignal | undefined): void {
-  if (signal === undefined) return;
-  validateAbortSignal(signal, 'options.signal');
-  const close = () => server.close();
-  if (signal.aborted) {
-    process.nextTick(close);
-    return;
-  }
-  signal.addEventListener('abort', close);
-  server.once('close', () => signal.removeEventListener('abort', close));
 }
 
 function initialize(
@@ -383,6 +349,7 @@ function initialize(
   server.keepAliveInitialDelay = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
   server.highWaterMark = options.highWaterMark ?? getDefaultHighWaterMark(false);
   server.blockList = options.blockList || undefined;
+  server[kSockets] = new Set();
 }
 
 export type Server = ServerClass;

@@ -29,6 +29,13 @@ function setInt(native: Native, fd: number, level: number, name: number, to: num
   return native.setOption(fd, level, name, one);
 }
 
+/** @returns the value, or `-errno` */
+function getInt(native: Native, fd: number, level: number, name: number): number {
+  value[0] = 0;
+  const result = native.getOption(fd, level, name, one);
+  return result < 0 ? result : (value[0] as number);
+}
+
 export const setNoDelay = (native: Native, fd: number, on: boolean): number =>
   setInt(native, fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
 
@@ -70,6 +77,11 @@ const isUint32 = (value: unknown): value is number => typeof value === 'number' 
  */
 export const setUserTimeout = (native: Native, fd: number, ms: number): number =>
   setInt(native, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
+export const getNoDelay = (native: Native, fd: number): boolean => getInt(native, fd, IPPROTO_TCP, TCP_NODELAY) > 0;
+
+/** @returns the idle time in seconds, or `undefined` if it is off */
+export const getKeepAlive = (native: Native, fd: number): number | undefined =>
+  getInt(native, fd, SOL_SOCKET, SO_KEEPALIVE) > 0 ? getInt(native, fd, IPPROTO_TCP, TCP_KEEPIDLE) : undefined;
 
 /** The type-of-service byte: ip(7) IP_TOS, ipv6(7) IPV6_TCLASS. */
 export const setTypeOfService = (native: Native, fd: number, isIpv6: boolean, tos: number): number =>
@@ -77,9 +89,7 @@ export const setTypeOfService = (native: Native, fd: number, isIpv6: boolean, to
 
 /** @returns the byte, or `-errno` */
 export function getTypeOfService(native: Native, fd: number, isIpv6: boolean): number {
-  value[0] = 0;
-  const result = native.getOption(fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, isIpv6 ? IPV6_TCLASS : IP_TOS, one);
-  return result < 0 ? result : (value[0] as number);
+  return getInt(native, fd, isIpv6 ? IPPROTO_IPV6 : IPPROTO_IP, isIpv6 ? IPV6_TCLASS : IP_TOS);
 }
 
 /** SOCK_STREAM or another, or `-errno`. */

@@ -17,6 +17,7 @@ import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
 import { type Callback, normalizeArgs } from './args.ts';
 import { validateBlockList } from './block-list.ts';
+import { BoundSocket, kTake, removePath } from './bound-socket.ts';
 import { callable, describeAsNode } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
 import { inContext } from './context.ts';
@@ -37,7 +38,17 @@ import { Handle } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { Race } from './race.ts';
 import type { ServerClass } from './server.ts';
-import { kAdopt, kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kRace, kTurnCork } from './symbols.ts';
+import {
+  kAdopt,
+  kBound,
+  kHasWriteCallbacks,
+  kLastWriteBytes,
+  kOnEnd,
+  kOnRead,
+  kRace,
+  kSockets,
+  kTurnCork,
+} from './symbols.ts';
 import type { TcpInfo } from './tcp-info.ts';
 import {
   timerDuration,
@@ -63,7 +74,7 @@ const kUnref: unique symbol = Symbol('unref');
 
 export interface SocketOptions extends DuplexOptions {
   fd?: number;
-  handle?: Handle;
+  handle?: Handle | BoundSocket;
   allowHalfOpen?: boolean;
   noDelay?: boolean;
   keepAlive?: boolean;
@@ -130,6 +141,8 @@ export class SocketClass extends Duplex {
   declare [kUserTimeout]: number;
   declare [kTypeOfService]: number | undefined;
   declare [kUnref]: boolean;
+  /** Bound, and not given up: the address of the BoundSocket that was adopted; a unix socket has its path. */
+  declare [kBound]: { path: string | undefined; isUsed: boolean } | null;
 
   constructor(options?: SocketOptions | number | undefined) {
     const own = checkedOptions(options);
@@ -343,6 +356,8 @@ export class SocketClass extends Duplex {
       this[kBytesRead] = handle.bytesRead;
       this[kBytesWritten] = handle.bytesWritten;
       handle.isReset = this.resetAndClosing === true;
+      if (this[kBound]?.path !== undefined) removePath(this[kBound].path);
+      this[kBound] = null;
       this.resetAndClosing = false;
       const race = this[kRace];
       const close = () => (race === null ? handle.close(onClosed) : race.close(() => handle.close(onClosed)));
@@ -363,6 +378,7 @@ export class SocketClass extends Duplex {
       process.nextTick(emitClose, this);
     }
     if (this._server) {
+      this._server[kSockets].delete(this);
       this._server._connections--;
       this._server._emitCloseIfDrained();
     }
@@ -585,6 +601,7 @@ export class SocketClass extends Duplex {
 
   _getsockname(): Partial<IpAddress> {
     if (this._handle === null) return {};
+    if (this[kBound]?.path !== undefined) return { address: this[kBound].path };
     if (this._sockname === null) {
       this._sockname = {};
       this._handle.getsockname(this._sockname);
@@ -717,8 +734,13 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket[kUserTimeout] = 0;
   socket[kTypeOfService] = options.typeOfService;
   socket[kUnref] = false;
+  socket[kBound] = null;
   socket.on('end', onReadableEnd);
 
+  if (options.handle instanceof BoundSocket) {
+    adoptBound(socket, options.handle);
+    return;
+  }
   const handle = options.handle ?? (options.fd === undefined ? null : openDescriptor(turn, options.fd));
   if (handle !== null) {
     handle.socket = socket;
@@ -726,6 +748,15 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
     if (options.pauseOnCreate) (socket as { readableFlowing: boolean }).readableFlowing = false;
     else if (!options.manualStart && options.readable !== false) socket.read(0);
   }
+}
+
+/** The handle is not connected: nothing is read before `connect`. */
+function adoptBound(socket: SocketClass, bound: BoundSocket): void {
+  const { fd, path } = bound[kTake]();
+  const handle = new Handle(turn, fd, path !== undefined);
+  handle.socket = socket;
+  socket._handle = handle;
+  socket[kBound] = { path, isUsed: false };
 }
 
 /** Half-open sockets are not allowed: a write after the peer's FIN and our own is the peer's doing. */

@@ -2,6 +2,10 @@
 
 /** The stream was corked by this turn's first write, not by the user. */
 export const kTurnCork: unique symbol = Symbol('turn cork');
+/** The sockets of a server. */
+export const kSockets: unique symbol = Symbol('sockets');
+/** The BoundSocket that a client adopted. */
+export const kBound: unique symbol = Symbol('bound');
 /** The `onread` option, or null. */
 export const kOnRead: unique symbol = Symbol('onread');
 /** A write that is not done has a callback of the user's. */

@@ -13,6 +13,11 @@ export function validateBoolean(value: unknown, name: string): asserts value is 
   if (typeof value !== 'boolean') throw invalidArgType(name, 'of type boolean', value);
 }
 
+export function validateObject(value: unknown, name: string): asserts value is object {
+  if (value === null || Array.isArray(value) || typeof value !== 'object')
+    throw invalidArgType(name, 'of type object', value);
+}
+
 export function validateFunction(value: unknown, name: string): asserts value is (...args: never[]) => unknown {
   if (typeof value !== 'function') throw invalidArgType(name, 'of type function', value);
 }

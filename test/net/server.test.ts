@@ -331,6 +331,7 @@ test('a rejected async listener destroys its socket, with captureRejections', li
   });
   const server = keep(t, net.createServer({ captureRejections: true } as object));
   const errors: string[] = [];
+  // oxlint-disable-next-line typescript/no-misused-promises -- captureRejections is for such listeners
   server.on('connection', async (socket: Socket) => {
     socket.on('error', (error) => errors.push(error.message));
     await turns(1);
@@ -371,7 +372,7 @@ test('a server without a connection listener still accepts and counts', limit, a
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = await dial(t, server);
-  await until(() => (server as Server & { _connections: number })._connections === 1, 'one connection');
+  await until(() => (server as Server as Server & { _connections: number })._connections === 1, 'one connection');
   client.destroy();
   // The accepted socket is nobody's: nothing reads it, so its end is seen only by destroying the server's side.
   server.close();
