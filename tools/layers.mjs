@@ -33,7 +33,7 @@ const publicFiles = {
     'native.ts',
     'turn.ts',
   ],
-  net: ['net.ts', 'socket.ts', 'server.ts', 'errors.ts', 'options.ts'],
+  net: ['net.ts', 'api.ts', 'fallback.ts', 'socket.ts', 'server.ts', 'errors.ts', 'options.ts'],
 };
 
 /** Returns the violations in the tree under `root` as lines `file:line: what is wrong`. */

@@ -197,7 +197,7 @@ export function connectPath(socket: Socket, path: string): void {
     return;
   }
   takeHandle(socket, handle);
-  if (isTraced) trace('fd %d: connect to %s', fd, path);
+  if (isTraced) trace('fd %d: connect to %s', handle.fd, path);
   socket.emit('connectionAttempt', path, undefined, undefined);
   const sockaddr = encodePath(path);
   if (sockaddr === undefined) {

@@ -4,6 +4,7 @@ import { choice } from '../engine/engine.ts';
 import { listActiveResources } from './active-resources.ts';
 import { normalizeArgs } from './args.ts';
 import { BlockList } from './block-list.ts';
+import { BoundSocket } from './bound-socket.ts';
 import { isTraced, trace } from './debug.ts';
 import {
   autoSelectFamilyDefaults,
@@ -11,7 +12,10 @@ import {
   LEAST_ATTEMPT_TIMEOUT_MS,
   setDefaultHappyEyeballs,
 } from './defaults.ts';
+import { attach, detach, discard } from './handover.ts';
 import { shareInstances } from './instance-of.ts';
+import { socketpair } from './pair.ts';
+import { promisesOf } from './promises.ts';
 import { createServer, Server } from './server.ts';
 import { connect, Socket } from './socket.ts';
 import { SocketAddress } from './socket-address.ts';
@@ -51,9 +55,6 @@ const { _setSimultaneousAccepts } = nodeNet as { _setSimultaneousAccepts?: unkno
 /** Undocumented. Its handles are Node's, because what they are made for takes no other: `subprocess.send()`, workers. */
 const { _createServerHandle } = nodeNet as { _createServerHandle?: unknown };
 
-export type { BlockListConstructor, CompleteBlockList } from './block-list.ts';
-export type { HappyEyeballs } from './defaults.ts';
-
 /** As the newest Node has them; on every engine. */
 export const helpers = { BlockList, SocketAddress };
 
@@ -65,17 +66,23 @@ export const ownNet = {
   _createServerHandle,
   _normalizeArgs: normalizeArgs,
   ...(_setSimultaneousAccepts === undefined ? {} : { _setSimultaneousAccepts }),
+  BoundSocket,
   Server,
   Socket,
   Stream: Socket,
+  attach,
   connect,
   createConnection: connect,
   createServer,
+  detach,
+  discard,
   getDefaultAutoSelectFamily,
   getDefaultAutoSelectFamilyAttemptTimeout,
   isIP,
   isIPv4,
   isIPv6,
+  promises: promisesOf({ connect, createServer, isIP, isIPv4, isIPv6, BlockList, SocketAddress } as never),
   setDefaultAutoSelectFamily,
   setDefaultAutoSelectFamilyAttemptTimeout,
+  socketpair,
 };

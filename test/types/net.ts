@@ -68,3 +68,30 @@ constructed[0].writeLater('text');
 // Types as members of the default export, as people write them.
 export const asMember = (socket: net.Socket, where: net.AddressInfo): net.Server =>
   net.createServer().on('connection', () => socket.write(String(where.port)));
+
+// What is newer than a line of Node, or ours: typed, and the sockets of a server of ours are ours.
+const ours: net.Server = net.createServer();
+ours.on('connection', (socket) => {
+  const typed: net.Socket = socket;
+  typed.end();
+});
+ours.closeIdleConnections();
+ours.closeAllConnections();
+ours.dropMaxConnection = true;
+export const modern = async (): Promise<node.Server> => {
+  for await (const socket of ours) socket.end();
+  const [left, right]: [net.Socket, net.Socket] = net.socketpair({ allowHalfOpen: true });
+  const awaited: net.Socket = await net.promises.connect({ port: 1, signal: new AbortController().signal });
+  const ticket = await net.detach(awaited);
+  const again: net.Socket = net.attach(ticket, { pauseOnConnect: true });
+  net.discard(await net.detach(again));
+  const serverAgain: net.Server = net.attach(await net.detach(ours));
+  left.pipe(right);
+  const bound = new net.BoundSocket({ host: '127.0.0.1' });
+  serverAgain.listen(bound);
+  // @ts-expect-error: a ticket is made by detach
+  net.attach({ kind: 'socket' });
+  return net.promises.listen({ connectionListener: (socket: net.Socket) => void socket.end() });
+};
+export class Subclass extends net.Socket {}
+export const subclass: node.Socket = new Subclass();
