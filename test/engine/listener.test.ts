@@ -1,9 +1,10 @@
 /** A listener: what ends an accept, and what does not. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { ERRNO, OP, USER_OP } from '#src/engine/abi.ts';
-import { type Door, dial, Line, open, openTurn, submissions } from './support/line.ts';
+import { ERRNO, OP, SOCK, USER_OP } from '#src/engine/abi.ts';
+import { Door, dial, Line, open, openTurn, submissions } from './support/line.ts';
 import { KINDS, native, refusal } from './support/rig.ts';
 
 const limit = { timeout: 10_000 };
@@ -31,6 +32,58 @@ for (const kind of KINDS) {
       door.close();
       await door.until('closed');
       assert.deepEqual(door.log, ['closed']);
+    });
+
+    test('that is shared accepts one at a time, and leaves the descriptor non-blocking', limit, async (t) => {
+      const turn = openTurn(t, kind);
+      const seen = submissions(turn);
+      const door = open(turn, 0, true);
+      door.accept();
+      const lines = Array.from({ length: 20 }, () => dial(turn, door));
+      await Promise.all(lines.map((line) => line.until('connect')));
+      await door.until(() => door.accepted.length === 20);
+      const opcode = kind === 'io_uring' ? OP.POLL_ADD : OP.ACCEPT;
+      assert.equal(seen.filter((entry) => entry.opcode === opcode).length, 21);
+      const flags = readFileSync(`/proc/self/fdinfo/${door.fd}`, 'utf8').match(/^flags:\s+(\d+)$/m)?.[1];
+      assert.notEqual(Number.parseInt(flags as string, 8) & SOCK.NONBLOCK, 0);
+      for (const fd of door.accepted) native.closeDescriptor(fd);
+      door.close();
+      await door.until('closed');
+    });
+
+    test('that is shared goes on when another was faster', limit, async (t) => {
+      const turn = openTurn(t, kind);
+      const door = open(turn, 0, true);
+      const other = new Door(turn, native.duplicate(door.fd), false, true);
+      for (const each of [door, other]) each.accept();
+      const all = (): number[] => [...door.accepted, ...other.accepted];
+      for (let i = 1; i <= 10; i++) {
+        await dial(turn, door).until('connect'); // both are told, and one finds it gone
+        while (all().length < i) await turnOfTheLoop();
+      }
+      assert.equal(new Set(all()).size, 10);
+      assert.deepEqual([...door.log, ...other.log], []);
+      for (const fd of all()) native.closeDescriptor(fd);
+      for (const each of [door, other]) each.close();
+      await Promise.all([door.until('closed'), other.until('closed')]);
+    });
+
+    test('accepts nothing more once it is stopped, and tells what was on its way', limit, async (t) => {
+      const turn = openTurn(t, kind);
+      const door = open(turn);
+      door.accept();
+      const early = Array.from({ length: 5 }, () => dial(turn, door));
+      await Promise.all(early.map((line) => line.until('connect')));
+      await new Promise<void>((resolve) => door.stopped(resolve));
+      const count = door.accepted.length;
+      door.accept();
+      await dial(turn, door).until('connect');
+      await turnOfTheLoop();
+      assert.equal(door.accepted.length, count);
+      assert.equal(door.isAccepting, false);
+      for (const fd of door.accepted) native.closeDescriptor(fd);
+      door.close();
+      await door.until('closed');
     });
 
     test('has set its port free when close returns', limit, async (t) => {

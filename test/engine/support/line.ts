@@ -156,13 +156,14 @@ export function pair(turn: Turn, isUnix = true): [Line, Line] {
 }
 
 /** A listening TCP socket, not accepting yet. */
-export function open(turn: Turn, port = 0): Door {
+export function open(turn: Turn, port = 0, isShared = false): Door {
   const fd = Connection.socket(turn, AF.INET);
   assert.equal(native.bind(fd, inetAddress(port)), 0);
   assert.equal(native.listen(fd, 511), 0);
   const name = Buffer.alloc(16);
   native.name(fd, false, name);
-  const door = new Door(turn, fd, false);
+  if (isShared) native.setBlocking(fd, false);
+  const door = new Door(turn, fd, false, isShared);
   door.port = name.readUInt16BE(2);
   return door;
 }
