@@ -4,6 +4,7 @@
  *
  * A server of Node's makes its sockets by itself; they get our prototype before anybody sees them.
  */
+import { channel } from 'node:diagnostics_channel';
 import nodeNet from 'node:net';
 import { loadNative, type Native } from '../engine/native.ts';
 import type { Server as ApiServer, Socket as ApiSocket, Net } from './api.ts';
@@ -115,14 +116,8 @@ if (!(Symbol.asyncIterator in nodeNet.Server.prototype)) {
   });
 }
 
-/** A socket that Node made by itself. */
-function asOurs(socket: nodeNet.Socket): nodeNet.Socket {
-  if (Object.getPrototypeOf(socket) === nodeNet.Socket.prototype) Object.setPrototypeOf(socket, Socket.prototype);
-  return socket;
-}
-
 function adopt(server: nodeNet.Server, socket: NodeSocket): void {
-  asOurs(socket);
+  if (Object.getPrototypeOf(socket) === nodeNet.Socket.prototype) Object.setPrototypeOf(socket, Socket.prototype);
   let sockets = socketsOf.get(server);
   if (sockets === undefined) {
     sockets = new Set();
@@ -146,9 +141,24 @@ function createServer(options?: unknown, connectionListener?: unknown): nodeNet.
   return new Server(options, connectionListener);
 }
 
-function connect(...args: [options: nodeNet.NetConnectOpts]): nodeNet.Socket {
-  return asOurs(nodeNet.connect(...args));
+const clientSocketChannel = channel('net.client.socket');
+/** In Node 20 `net.connect` tells the channel, later every socket that connects does. */
+const isToldByConnect = Function.prototype.toString.call(nodeNet.connect).includes('netClientSocketChannel');
+
+function connect(...args: unknown[]): nodeNet.Socket {
+  if (normalizeArgs === undefined) return (nodeNet.connect as (...args: unknown[]) => nodeNet.Socket)(...args); // no Node
+  const normalized = normalizeArgs(args);
+  const options = normalized[0] as { timeout?: number };
+  const socket = new Socket(options);
+  if (isToldByConnect && clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket });
+  if (options.timeout) socket.setTimeout(options.timeout);
+  return (socket as unknown as { connect(args: unknown): nodeNet.Socket }).connect(normalized);
 }
+
+/** Node's own marks what it normalised, so that nobody does it twice. */
+const { _normalizeArgs: normalizeArgs } = nodeNet as unknown as {
+  _normalizeArgs?: (args: unknown[]) => [options: object, callback: unknown];
+};
 
 function socketpair(options: SocketPairOptions = {}): nodeNet.Socket[] {
   validateObject(options, 'options');
