@@ -17,6 +17,7 @@ export type {
   HappyEyeballsOptions,
   ServerTicket,
   SocketTicket,
+  TcpInfo,
   Ticket,
 } from './net/api.ts';
 export type { EngineName };

@@ -7,9 +7,10 @@ import type { BlockListConstructor, CompleteBlockList } from './block-list.ts';
 import type { HappyEyeballs } from './defaults.ts';
 import type { SocketPairOptions } from './pair.ts';
 import type { NetPromises } from './promises.ts';
+import type { TcpInfo } from './tcp-info.ts';
 import type { AttachOptions, ServerTicket, SocketTicket, Ticket } from './ticket.ts';
 
-export type { AttachOptions, HappyEyeballs, ServerTicket, SocketTicket, Ticket };
+export type { AttachOptions, HappyEyeballs, ServerTicket, SocketTicket, TcpInfo, Ticket };
 
 /** Node's `net.BlockList`, as its newest line has it. */
 export type BlockList = CompleteBlockList;
@@ -35,8 +36,17 @@ export interface HappyEyeballsOptions {
   happyEyeballs?: boolean | HappyEyeballs | undefined;
 }
 
-/** Node's `net.Socket`. */
-export interface Socket extends nodeNet.Socket {}
+/** Node's `net.Socket`, and ours. */
+export interface Socket extends nodeNet.Socket {
+  /**
+   * How long sent bytes may stay unacknowledged before the kernel gives the connection up (tcp(7), TCP_USER_TIMEOUT), in
+   * milliseconds; 0 is the system's default. Before the connection stands it is remembered. Ours.
+   * @throws {ERR_OUT_OF_RANGE} not an integer from 0 to 2147483647
+   */
+  setUserTimeout(ms: number): this;
+  /** What the kernel knows of a TCP connection (tcp(7), TCP_INFO), or `undefined` if there is none. Ours. */
+  tcpInfo(): TcpInfo | undefined;
+}
 
 /** What a server emits: its sockets are ours. */
 export interface ServerEventMap extends Omit<nodeNet.ServerEventMap, 'connection'> {

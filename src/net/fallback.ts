@@ -14,7 +14,9 @@ import { errnoException, featureUnavailable } from './errors.ts';
 import type { SocketPairOptions } from './pair.ts';
 import { promisesOf } from './promises.ts';
 import { SocketAddress } from './socket-address.ts';
-import { validateBoolean, validateObject } from './validate.ts';
+import { setUserTimeout } from './socket-options.ts';
+import { readTcpInfo, type TcpInfo } from './tcp-info.ts';
+import { validateBoolean, validateInt32, validateObject } from './validate.ts';
 
 /** What Node's classes have and @types/node does not tell. */
 interface NodeSocket extends nodeNet.Socket {
@@ -88,6 +90,25 @@ extend(Socket.prototype, {
   _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     if (this._server) socketsOf.get(this._server)?.delete(this);
     NodeSocketClass.prototype._destroy.call(this, error, callback);
+  },
+
+  setUserTimeout(ms: number): NodeSocket {
+    validateInt32(ms, 'ms', 0);
+    const part = nativePart();
+    if (part === null) throw featureUnavailable('socket.setUserTimeout');
+    const set = (): void => {
+      const result = setUserTimeout(part, this._handle?.fd ?? -1, ms);
+      const isTcp = this.localPort !== undefined; // a unix socket has no such thing, as with setKeepAlive
+      if (result < 0 && isTcp) throw errnoException(-result, 'setUserTimeout');
+    };
+    if (this.connecting || this._handle === null) this.once('connect', set);
+    else set();
+    return this;
+  },
+
+  tcpInfo(): TcpInfo | undefined {
+    const part = nativePart();
+    return part === null || this.connecting ? undefined : readTcpInfo(part, this._handle?.fd ?? -1);
   },
 });
 

@@ -249,7 +249,9 @@ test('a socket is a stream.Duplex and an EventEmitter by its prototypes', limit,
 /** What we have on top of Node: our own methods, and overrides that gather the writes of a tick. */
 const ON_TOP = ['setUserTimeout', 'tcpInfo', 'fd', 'destroy', 'write', 'writableCorked'];
 
-test('the prototype of Socket has the names of Node, visible and fixed as there', limit, () => {
+const isNodes = net.engine === 'node' ? "Node's own prototype is underneath" : false;
+
+test('the prototype of Socket has the names of Node, visible and fixed as there', { ...limit, skip: isNodes }, () => {
   const nodes = nodeNet.Socket.prototype as unknown as object;
   const ours = net.Socket.prototype as unknown as object;
   const newer = ['getTypeOfService', 'setTypeOfService'];
@@ -284,7 +286,7 @@ test('a socket has the properties of a Node socket, and can be written as JSON',
 test('a handle is there as soon as connect() was called, and is what the connection uses', limit, async (t) => {
   const server = await serve(t);
   type Handle = Record<string, (...args: unknown[]) => unknown>;
-  const socket = keep(t, new net.Socket()) as Socket & { _handle: Handle | null };
+  const socket = keep(t, new net.Socket()) as unknown as Socket & { _handle: Handle | null };
   assert.equal(socket._handle, null);
   socket.connect({ port: portOf(server), host: '127.0.0.1', noDelay: true } as NetConnectOpts);
   const handle = socket._handle as unknown as Handle;

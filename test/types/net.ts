@@ -73,7 +73,9 @@ export const asMember = (socket: net.Socket, where: net.AddressInfo): net.Server
 const ours: net.Server = net.createServer();
 ours.on('connection', (socket) => {
   const typed: net.Socket = socket;
-  typed.end();
+  typed.setUserTimeout(5_000).end();
+  const rttUs: number | undefined = typed.tcpInfo()?.rttUs;
+  void rttUs;
 });
 ours.closeIdleConnections();
 ours.closeAllConnections();
