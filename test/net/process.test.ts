@@ -147,6 +147,28 @@ test('a paused connection keeps its process alive while bytes wait', limit, asyn
   assert.equal(child.process.exitCode, null);
 });
 
+for (const [when, schedule] of [
+  ['an immediate', 'setImmediate'],
+  ['a timer', 'setTimeout'],
+]) {
+  test(`what is written last, in ${when}, keeps its process alive until all is done`, limit, async (t) => {
+    // The peer has ended its side already: nothing but this write is left to do.
+    const server = await serve(t, (peer) => void peer.end(), { server: { allowHalfOpen: true } });
+    const accepted = once(server, 'connection');
+    const child = run(
+      t,
+      `const client = net.connect({ port: ${portOf(server)}, host: '127.0.0.1', allowHalfOpen: true });
+      client.on('close', () => say('close')).on('end', () => {
+        ${schedule}(() => client.write('last', () => { say('written'); client.end(() => say('finished')); }));
+      }).resume();`,
+      alone,
+    );
+    const [peer] = (await accepted) as [Socket];
+    assert.equal((await collect(peer)).toString(), 'last');
+    assert.deepEqual(await child.exit, clean('written\nfinished\nclose\n'));
+  });
+}
+
 test('what was written before process.exit() in the same tick arrives', limit, async (t) => {
   const server = await serve(t);
   const accepted = once(server, 'connection');
