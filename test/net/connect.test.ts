@@ -556,3 +556,33 @@ test('connect() while a unix socket connects fails as one that is connected', li
     'close:true',
   ]);
 });
+
+test("_normalizeArgs reads the arguments of connect as Node's", limit, async (t) => {
+  const { _normalizeArgs: normalize } = net as unknown as {
+    _normalizeArgs(args: unknown[]): [options: Record<string, unknown>, callback: unknown];
+  };
+  const callback = (): void => {};
+  assert.deepEqual([...normalize([80, 'host', callback])], [{ port: 80, host: 'host' }, callback]);
+  assert.deepEqual([...normalize(['/path'])], [{ path: '/path' }, null]);
+  const options = { port: 80 };
+  assert.equal(normalize([options])[0], options);
+  // What was read once is taken as it is.
+  const server = await serve(t);
+  const socket = keep(t, new net.Socket());
+  let connected = 0;
+  const read = normalize([portOf(server), '127.0.0.1', () => connected++]);
+  (socket.connect as (read: unknown) => Socket)(read);
+  await once(socket, 'connect');
+  assert.equal(connected, 1);
+});
+
+test('a handle of somebody else is refused', {
+  ...limit,
+  skip: engine === 'node' && "Node's handles are its own",
+}, () => {
+  const options = { handle: { readStart: () => 0 } };
+  assert.throws(() => new net.Socket(options as object), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: 'The "options.handle" property must be an instance of Handle. Received an instance of Object',
+  });
+});
