@@ -6,10 +6,65 @@
  *
  * A wrapper is known by its 'end' listener, which tells the handle that the stream is over. Nothing public says so.
  * `allowHalfOpen` itself stays as it is until the FIN comes: the wrapper takes its own over from the socket.
+ *
+ * The wrapper's own handle, a `JSStream`, has no addresses and no ref(): a TLS socket around a socket of ours would have no
+ * `remoteAddress`, and its unref() would do nothing. It is lent those of the socket inside.
  */
-
 import type { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { Handle } from './handle.ts';
 
 export function isWrapped(socket: EventEmitter): boolean {
-  return socket.listeners('end').some((listener) => Function.prototype.toString.call(listener).includes('emitEOF'));
+  return socket.listeners('end').some(isWrappersListener);
+}
+
+export function isWrappersListener(listener: unknown): boolean {
+  return typeof listener === 'function' && Function.prototype.toString.call(listener).includes('emitEOF');
+}
+
+/** A stream in a wrapper; its handle may be one of ours. */
+interface Inside {
+  readonly _handle?: unknown;
+  ref(): unknown;
+  unref(): unknown;
+}
+
+/** What Node's tls and net call of a handle, if it has it. */
+const lent = {
+  getsockname: (handle: Handle, _: Inside, out: object) => handle.getsockname(out),
+  getpeername: (handle: Handle, _: Inside, out: object) => handle.getpeername(out),
+  setNoDelay: (handle: Handle, _: Inside, on: boolean) => handle.setNoDelay(on),
+  setKeepAlive: (handle: Handle, _: Inside, on: boolean, seconds: number) => handle.setKeepAlive(on, seconds),
+  ref: (_: Handle, inside: Inside) => void inside.ref(),
+  unref: (_: Handle, inside: Inside) => void inside.unref(),
+};
+
+let isLent = false;
+
+/**
+ * Gives the class of the wrappers' handles these methods, once in a thread. Its instances can't be reached from the socket
+ * inside, and it has no name: a TLS socket around nothing shows it. For other streams, and when the socket inside is closed,
+ * the methods do nothing, which is what their callers do without them.
+ */
+export function lendHandle(): void {
+  if (isLent) return;
+  isLent = true;
+  const tls = process.getBuiltinModule('node:tls');
+  const nothing = new Duplex({ read() {}, write: (_chunk, _encoding, callback) => callback() });
+  const secureContext = tls.createSecureContext({ ca: [] }); // the usual ones would all be parsed
+  const probe = new tls.TLSSocket(nothing, { secureContext }) as TLSSocket & { _handle: { _parent?: object } | null };
+  const handle = probe._handle?._parent;
+  probe.destroy();
+  if (handle === undefined) return;
+  const owner = Object.getOwnPropertySymbols(handle).find(({ description }) => description === 'owner_symbol');
+  if (owner === undefined) return;
+  for (const [name, method] of Object.entries(lent)) {
+    const value = function (this: { [owner]?: { stream?: Inside } }, ...args: never[]): unknown {
+      const inside = this[owner]?.stream;
+      if (inside === undefined || !(inside._handle instanceof Handle)) return undefined;
+      return (method as (handle: Handle, inside: Inside, ...args: never[]) => unknown)(inside._handle, inside, ...args);
+    };
+    Object.defineProperty(Object.getPrototypeOf(handle), name, { value, writable: true, configurable: true });
+  }
 }

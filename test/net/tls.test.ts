@@ -5,7 +5,7 @@ import tls from 'node:tls';
 import net from 'millrace';
 import { certificate } from '../support/certificate.ts';
 import { run } from '../support/child.ts';
-import { leakGuard, limit, portOf, serve, until } from '../support/net.ts';
+import { close, dial, kernelSocket, leakGuard, limit, once, portOf, serve, until } from '../support/net.ts';
 
 await leakGuard();
 
@@ -82,4 +82,63 @@ test('an answer that is still being sent when the client ends its side arrives w
   });
   await new Promise((resolve) => client.on('close', resolve));
   assert.equal(got, size);
+});
+
+test('a TLS socket around one of ours has its addresses, and hands its options on', options, async (t) => {
+  const secure = tls.createServer({ ...pair }, (socket) => {
+    socket.on('error', () => {});
+    socket.end(`${socket.remoteAddress} ${socket.remotePort} ${socket.localPort}`);
+  });
+  const server = await serve(
+    t,
+    (socket) =>
+      void secure.emit(
+        'connection',
+        socket.on('error', () => {}),
+      ),
+  );
+  const socket = await dial(t, server);
+  const client = tls.connect({ socket, rejectUnauthorized: false });
+  client.setKeepAlive(true, 60_000);
+  const seen = once(client, 'data');
+  await once(client, 'secureConnect');
+  const { localPort = 0, remotePort = 0 } = socket;
+  assert.deepEqual(
+    [client.remoteAddress, client.remotePort, client.remoteFamily, client.localAddress, client.localPort],
+    ['127.0.0.1', portOf(server), 'IPv4', '127.0.0.1', localPort],
+  );
+  assert.deepEqual(client.address(), { address: '127.0.0.1', family: 'IPv4', port: localPort });
+  // proc(5): 02 is the keep-alive timer.
+  if (process.platform === 'linux') assert.match(kernelSocket(localPort, remotePort)?.timer ?? '', /^02:/);
+  assert.equal(String((await seen)[0]), `127.0.0.1 ${localPort} ${portOf(server)}`);
+  client.destroy();
+  await close(socket);
+});
+
+test('unref() of a TLS socket around one of ours lets the process go, and ref() keeps it', options, async (t) => {
+  const secure = tls.createServer({ ...pair }, (socket) => {
+    socket.on('error', () => {}).write('hello');
+  });
+  const server = await serve(
+    t,
+    (socket) =>
+      void secure.emit(
+        'connection',
+        socket.on('error', () => {}),
+      ),
+  );
+  for (const [calls, code] of [
+    ['client.unref()', 0],
+    ['client.unref().ref(); setTimeout(() => process.exit(7), 50).unref()', 7],
+  ] as const) {
+    const child = run(
+      t,
+      `const { default: tls } = await import('node:tls');
+      const socket = net.connect(${portOf(server)}, '127.0.0.1');
+      const client = tls.connect({ socket, rejectUnauthorized: false });
+      client.on('data', () => { ${calls}; });`,
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    assert.equal((await child.exit).code, code, calls);
+  }
 });
