@@ -49,6 +49,13 @@ function pathOf(importer: string | null | undefined): string | undefined {
   }
 }
 
+/**
+ * Packages that keep Node's `net`: they replace methods of its sockets' handles, in order to answer the requests of Node's
+ * http and fetch, whose sockets are Node's as well. On millrace's sockets they would answer nothing, and break them. nock
+ * and msw come to this one.
+ */
+const keepNode: ReadonlySet<string> = new Set(['@mswjs/interceptors']);
+
 const told = new Set<string>();
 
 /**
@@ -59,6 +66,7 @@ export function isRedirected(importer: string | null | undefined, name: string):
   const path = pathOf(importer);
   const owner = path === undefined ? undefined : packageOf(dirname(path));
   if (path !== undefined && owner?.name === 'millrace' && isOwn(path.slice(owner.folder.length + 1))) return false;
+  if (owner !== undefined && keepNode.has(owner.name)) return false;
   if (!log.enabled || told.has(`${name} ${path}`)) return true;
   told.add(`${name} ${path}`);
   say(`${name} is millrace for ${owner?.name ?? 'the program'} (${path ?? importer ?? 'no file'})`);
