@@ -50,39 +50,67 @@ function say(text) {
   console.error(`setup: ${text}`);
 }
 
-const dependencies = {
-  /** Compares versions, not dates: an edited package.json alone installs nothing, so it works without a network. */
-  isDone() {
-    const installed = lockedPackages(join('node_modules', '.package-lock.json'));
-    return Object.entries(lockedPackages('package-lock.json')).every(([path, locked]) => {
-      if (path === '') return true;
-      const found = installed[path];
-      return found === undefined ? locked.optional === true : found.version === locked.version && existsSync(path);
-    });
-  },
-  run() {
-    say('installing the development dependencies');
-    // The set-up may itself run under `npm pack --dry-run` or with NODE_ENV=production: neither is meant for this.
-    const { npm_config_dry_run: _, ...env } = process.env;
-    const flags = [
-      '--ignore-scripts',
-      '--include=dev',
-      '--include=optional',
-      '--no-audit',
-      '--no-fund',
-      '--loglevel=error',
-    ];
-    const npm = (...command) => {
-      const options = { stdio: ['ignore', 'ignore', 'inherit'], env, shell: process.platform === 'win32' };
-      return spawnSync('npm', [...command, ...flags], options).status === 0;
-    };
-    // `npm ci` empties node_modules before it has anything to put there: only for a folder that is empty.
-    if (!existsSync('node_modules') && npm('ci')) return;
-    if (npm('install', '--no-save', '--prefer-offline')) return;
-    if (!existsSync(typescript)) throw new Error('npm could not install the development dependencies');
-    say('npm failed; going on with the dependencies that are there');
-  },
-};
+const dependencies = dependenciesStep('.', 'the development dependencies', () => {
+  if (!existsSync(typescript)) throw new Error('npm could not install the development dependencies');
+  say('npm failed; going on with the dependencies that are there');
+});
+
+/**
+ * Installs the packages that test/packages runs on millrace, unless they are there. Not part of the set-up: nothing else
+ * needs them. @returns whether they are there now
+ */
+export function installTestPackages() {
+  let isThere = true;
+  const step = dependenciesStep(join('test', 'packages'), 'the packages of test/packages', () => {
+    isThere = false;
+  });
+  const release = step.isDone() ? () => {} : lock();
+  try {
+    if (!step.isDone()) step.run();
+  } finally {
+    release();
+  }
+  return isThere;
+}
+
+/** What the package-lock.json of a folder names. */
+function dependenciesStep(folder, title, onFailure) {
+  const modules = join(folder, 'node_modules');
+  return {
+    /** Compares versions, not dates: an edited package.json alone installs nothing, so it works without a network. */
+    isDone() {
+      const installed = lockedPackages(join(modules, '.package-lock.json'));
+      return Object.entries(lockedPackages(join(folder, 'package-lock.json'))).every(([path, locked]) => {
+        if (path === '') return true;
+        const found = installed[path];
+        if (found === undefined) return locked.optional === true;
+        return found.version === locked.version && existsSync(join(folder, path));
+      });
+    },
+    run() {
+      say(`installing ${title}`);
+      // The set-up may itself run under `npm pack --dry-run` or with NODE_ENV=production: neither is meant for this.
+      const { npm_config_dry_run: _, ...env } = process.env;
+      const flags = [
+        '--ignore-scripts',
+        '--include=dev',
+        '--include=optional',
+        '--no-audit',
+        '--no-fund',
+        '--loglevel=error',
+      ];
+      const npm = (...command) => {
+        const stdio = ['ignore', 'ignore', 'inherit'];
+        const options = { cwd: folder, stdio, env, shell: process.platform === 'win32' };
+        return spawnSync('npm', [...command, ...flags], options).status === 0;
+      };
+      // `npm ci` empties node_modules before it has anything to put there: only for a folder that is empty.
+      if (!existsSync(modules) && npm('ci')) return;
+      if (npm('install', '--no-save', '--prefer-offline')) return;
+      onFailure();
+    },
+  };
+}
 
 function lockedPackages(path) {
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).packages : {};
@@ -149,6 +177,7 @@ function removeStale(outDir, sourceDir) {
 function filesIn(folder) {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (entry.name === 'node_modules') return [];
     const path = join(folder, entry.name);
     return entry.isDirectory() ? filesIn(path) : [path];
   });

@@ -1,7 +1,8 @@
 // node tools/test.mjs [--engine NAME] [--only TEXT] [--node PATH]: sets the checkout up and runs its tests.
 //
 // A suite is a folder of test/. Those that don't depend on the engine run once, all others once for each engine that
-// this machine has. Ends with one line, `N passed, N failed, N skipped`, summed over all runs.
+// this machine has. test/packages is npm packages on millrace: they are installed when they are first needed, and run on
+// plain Node only with --engine node, which is their control. Ends with one line, `N passed, N failed, N skipped`, summed over all runs.
 //   --engine  io_uring, epoll or node: only this engine, and it is an error if it can't be had
 //   --only    only the test files whose path contains this text
 //   --node    the Node.js to test with, if not the one that runs this
@@ -9,12 +10,14 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { setup } from './setup.mjs';
+import { installTestPackages, setup } from './setup.mjs';
 
 /** Suites that test no engine, or open each ring by hand. */
 const onceSuites = ['bench', 'engine', 'framing', 'package', 'tools'];
 /** Those of them that can't do without the native part. */
 const nativeSuites = ['engine'];
+/** The suite that needs packages from npm. */
+const packagesSuite = 'packages';
 const nativePart = join('.build', 'millrace.node');
 const engines = ['io_uring', 'epoll', 'node'];
 const testTimeoutMs = 180_000;
@@ -47,7 +50,20 @@ function main() {
   if (!version) throw new Error(`${node} is not a Node.js that runs here`);
   console.log(`Node.js ${version}, ${process.platform}-${process.arch}`);
   if (once.length > 0) run('once', once, undefined);
-  if (perEngine.length > 0) for (const engine of availableEngines()) run(engine, perEngine, engine);
+  if (perEngine.length === 0) return;
+  const withoutPackages = perEngine.filter((file) => suiteOf(file) !== packagesSuite);
+  const all = withoutPackages.length < perEngine.length && !hasPackages() ? withoutPackages : perEngine;
+  for (const engine of availableEngines()) {
+    const files = engine === 'node' && options.engine === undefined ? withoutPackages : all;
+    if (files.length > 0) run(engine, files, engine);
+  }
+}
+
+function hasPackages() {
+  if (installTestPackages()) return true;
+  console.log(`left out, for npm could not install its packages: test/${packagesSuite}`);
+  total.skipped += 1;
+  return false;
 }
 
 function testFiles() {

@@ -49,6 +49,18 @@ export function run(t: Stage, source: string, { maxDescriptors, execArgv = [], .
   const node = [process.execPath, ...execArgv, '--no-warnings', '--input-type=module', '-e', prelude + source];
   const command =
     maxDescriptors === undefined ? node : ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...node];
+  return start(t, command, options);
+}
+
+export interface StartOptions extends SpawnOptions {
+  /** How long each line may take. */
+  lineMs?: number;
+  /** How long all of it may take. */
+  exitMs?: number;
+}
+
+/** Runs a command in the folder of package.json. Killed after the test. */
+export function start(t: Stage, command: string[], { lineMs, exitMs = 9_000, ...options }: StartOptions = {}): Child {
   const env = { ...process.env, ...options.env };
   // The runner's: with it, the child would believe that it is a test file.
   delete env['NODE_TEST_CONTEXT'];
@@ -68,7 +80,7 @@ export function run(t: Stage, source: string, { maxDescriptors, execArgv = [], .
   child.stdin?.on('error', () => {});
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  const exit = once(child, 'close', 9_000).then(([code, signal]) => ({ code, signal, stdout, stderr }) as Exit);
+  const exit = once(child, 'close', exitMs).then(([code, signal]) => ({ code, signal, stdout, stderr }) as Exit);
   exit.catch(() => {});
 
   // Whoever waits for a line is woken by more output and by the end.
@@ -83,7 +95,7 @@ export function run(t: Stage, source: string, { maxDescriptors, execArgv = [], .
       };
       wake();
     });
-    await within(more, 'a line of the child');
+    await within(more, 'a line of the child', lineMs);
     const end = stdout.indexOf('\n', read);
     if (end < 0) {
       const { code, signal } = await exit;

@@ -7,7 +7,8 @@ import { bytes, heard, LARGE, mount, port, proveMillrace, say } from './app.mjs'
 
 const fastify = Fastify({
   bodyLimit: 64 * 1024 * 1024,
-  serverFactory: (handler) => mount(http.createServer(handler)),
+  // Clients close connections that were idle for nearly that long; on a busy machine 5 seconds are not enough.
+  serverFactory: (handler) => mount(http.createServer({ keepAliveTimeout: 60_000 }, handler)),
 });
 fastify.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
 fastify.get('/hello/:name', async (request) => {
