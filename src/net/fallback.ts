@@ -31,6 +31,9 @@ type NodeClass<T> = ((this: unknown, ...args: any[]) => T) & { new (...args: any
 const NodeSocketClass = nodeNet.Socket as unknown as NodeClass<NodeSocket>;
 const NodeServerClass = nodeNet.Server as unknown as NodeClass<nodeNet.Server>;
 
+/** ECMA-262, OrdinaryHasInstance. */
+const isOrdinaryInstance = Function.prototype[Symbol.hasInstance] as (this: unknown, value: unknown) => boolean;
+
 /** A function like `Base`, with and without `new`, for classes made in any way; its prototype inherits `Base`'s. */
 function subclass<T>(
   Base: NodeClass<T>,
@@ -38,7 +41,7 @@ function subclass<T>(
 ): NodeClass<T> {
   const Class = define((self, target, args) => {
     if (target !== undefined) return Reflect.construct(Base, args, target as NodeClass<T>);
-    if (!(self instanceof Class)) return new Class(...args);
+    if (!isOrdinaryInstance.call(Class, self)) return new Class(...args);
     Base.apply(self, args);
     return undefined;
   }) as NodeClass<T>;
@@ -47,6 +50,13 @@ function subclass<T>(
     constructor: { value: Class, writable: true, configurable: true },
   });
   Object.defineProperty(Class, 'prototype', { value: prototype });
+  // Whatever is one of Node's is one of ours, as on the other engines: docs/decisions/0019-instanceof.md
+  Object.defineProperty(Class, Symbol.hasInstance, {
+    configurable: true,
+    value(this: unknown, instance: unknown): boolean {
+      return isOrdinaryInstance.call(this === Class ? Base : this, instance);
+    },
+  });
   return Class;
 }
 
