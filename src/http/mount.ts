@@ -10,7 +10,7 @@ import nodeNet from 'node:net';
 import { choice } from '../engine/engine.ts';
 import { invalidArgType, serverAlreadyListen } from '../net/errors.ts';
 import { ServerClass } from '../net/server.ts';
-import { lendAddresses } from './addresses.ts';
+import { kSockets } from '../net/symbols.ts';
 
 /** What listens and accepts: these, and all that they call, whose names begin with an underscore. */
 const LISTENING: readonly string[] = ['listen', 'address'];
@@ -47,7 +47,7 @@ export function mount<S extends nodeNet.Server>(server: S): S {
     if (name.startsWith('_') || LISTENING.includes(name)) Object.defineProperty(own, name, property);
   Object.defineProperty(own, 'close', { value: close, writable: true, configurable: true });
   Object.defineProperty(own, kMounted, { value: true });
-  lendAddresses(server);
+  Object.defineProperty(own, kSockets, { value: new Set() });
   return server;
 }
 

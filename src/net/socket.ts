@@ -694,8 +694,8 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
   for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode'] as const)
     if (given[name]) throw invalidArgValue(`options.${name}`, given[name], 'is not supported');
   // Nobody documents this option, but programs that patch net make sockets of handles of their own.
-  if (given.handle != null && !(given.handle instanceof Handle))
-    throw invalidArgType('options.handle', 'an instance of Handle', given.handle);
+  if (given.handle != null && !(given.handle instanceof Handle || given.handle instanceof BoundSocket))
+    throw invalidArgType('options.handle', 'an instance of BoundSocket', given.handle);
   if (given.keepAliveInitialDelay !== undefined) {
     validateNumber(given.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
     if (given.keepAliveInitialDelay < 0) given.keepAliveInitialDelay = 0;
