@@ -16,11 +16,7 @@ import type { TLSSocket } from 'node:tls';
 import { Handle } from './handle.ts';
 
 export function isWrapped(socket: EventEmitter): boolean {
-  return socket.listeners('end').some(isWrappersListener);
-}
-
-export function isWrappersListener(listener: unknown): boolean {
-  return typeof listener === 'function' && Function.prototype.toString.call(listener).includes('emitEOF');
+  return socket.listeners('end').some((listener) => Function.prototype.toString.call(listener).includes('emitEOF'));
 }
 
 /** A stream in a wrapper; its handle may be one of ours. */
@@ -43,12 +39,13 @@ const lent = {
 let isLent = false;
 
 /**
- * Gives the class of the wrappers' handles these methods, once in a thread. Its instances can't be reached from the socket
- * inside, and it has no name: a TLS socket around nothing shows it. For other streams, and when the socket inside is closed,
- * the methods do nothing, which is what their callers do without them.
+ * Gives the class of the wrappers' handles these methods, once in a thread, as soon as there is a wrapper around a socket. Its
+ * instances can't be reached from the socket inside, and it has no name: a TLS socket around nothing shows it. For other
+ * streams, and when the socket inside is closed, the methods do nothing, which is what their callers do without them.
  */
-export function lendHandle(): void {
-  if (isLent) return;
+export function lendHandle(socket: EventEmitter): void {
+  // One listener of 'end' is the socket's own.
+  if (isLent || socket.listenerCount('end') < 2 || !isWrapped(socket)) return;
   isLent = true;
   const tls = process.getBuiltinModule('node:tls');
   const nothing = new Duplex({ read() {}, write: (_chunk, _encoding, callback) => callback() });

@@ -33,7 +33,7 @@ import {
   socketClosed,
   socketClosedBeforeConnection,
 } from './errors.ts';
-import { isWrapped, isWrappersListener, lendHandle } from './foreign-wrap.ts';
+import { isWrapped, lendHandle } from './foreign-wrap.ts';
 import { Handle } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { Race } from './race.ts';
@@ -194,6 +194,7 @@ export class SocketClass extends Duplex {
   }
 
   override resume(): this {
+    lendHandle(this); // a wrapper resumes what it was put around
     if (this[kOnRead] !== null) readOnDemand(this, this[kOnRead]);
     return super.resume();
   }
@@ -300,12 +301,6 @@ export class SocketClass extends Duplex {
   }
 
   // ---- the end ----
-
-  // biome-ignore lint/suspicious/noExplicitAny: the overloads are EventEmitter's own
-  override once(event: string | symbol, listener: (...args: any[]) => void): this {
-    if (event === 'end' && isWrappersListener(listener)) lendHandle();
-    return super.once(event, listener);
-  }
 
   // biome-ignore lint/suspicious/noExplicitAny: the overloads are Duplex's own
   override end(chunk?: any, encoding?: any, callback?: any): this {
