@@ -9,8 +9,7 @@
 import nodeNet from 'node:net';
 import { choice } from '../engine/engine.ts';
 import { invalidArgType, serverAlreadyListen } from '../net/errors.ts';
-import { ServerClass } from '../net/server.ts';
-import { kSockets } from '../net/symbols.ts';
+import { kSockets, ServerClass } from '../net/server.ts';
 
 /** What listens and accepts: these, and all that they call, whose names begin with an underscore. */
 const LISTENING: readonly string[] = ['listen', 'address'];

@@ -34,6 +34,8 @@ const serverSocketChannel = channel('net.server.socket');
 /** listen(2): Node's default, because the kernel rounds it up to 512. */
 const BACKLOG = 511;
 
+export { kSockets };
+
 export interface ServerOptions {
   allowHalfOpen?: boolean;
   pauseOnConnect?: boolean;

@@ -583,6 +583,6 @@ test('a handle of somebody else is refused', {
   const options = { handle: { readStart: () => 0 } };
   assert.throws(() => new net.Socket(options as object), {
     code: 'ERR_INVALID_ARG_TYPE',
-    message: 'The "options.handle" property must be an instance of Handle. Received an instance of Object',
+    message: 'The "options.handle" property must be an instance of BoundSocket. Received an instance of Object',
   });
 });
