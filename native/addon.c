@@ -229,16 +229,19 @@ static napi_value RegisterBuffers(napi_env env, napi_callback_info info) {
 
 /* ---- memory ---- */
 
-/* allocate(ring, bytes) -> ArrayBuffer of zeroed pages that live as long as the ring, or -errno */
+/* allocate(ring, bytes, shown) -> ArrayBuffer of the first `shown` bytes of zeroed pages that live as long as the ring, or
+ * -errno. V8 takes all that it is shown for memory in use, and collects garbage on its account. */
 static napi_value Allocate(napi_env env, napi_callback_info info) {
-  ARGUMENTS(2);
+  ARGUMENTS(3);
   struct wake *wake = get_ring(env, args[0]);
-  s32 bytes;
-  if (!wake || wake->is_closing || !get_int(env, args[1], &bytes) || bytes < 1) return integer(env, -E_INVAL);
+  s32 bytes, shown;
+  if (!wake || wake->is_closing || !get_int(env, args[1], &bytes) || !get_int(env, args[2], &shown) || shown < 1 ||
+      shown > bytes)
+    return integer(env, -E_INVAL);
   if (wake->allocations == MAX_ALLOCATIONS) return integer(env, -E_NOMEM);
   void *pages = map_pages((size_t)bytes);
   if (!pages) return integer(env, -E_NOMEM);
-  napi_value buffer = array_buffer(env, pages, (size_t)bytes);
+  napi_value buffer = array_buffer(env, pages, (size_t)shown);
   if (!buffer) {
     unmap_pages(pages, (size_t)bytes);
     return integer(env, -E_NOMEM);
@@ -246,6 +249,23 @@ static napi_value Allocate(napi_env env, napi_callback_info info) {
   wake->allocated[wake->allocations].pages = pages;
   wake->allocated[wake->allocations++].bytes = (size_t)bytes;
   return buffer;
+}
+
+/* show(ring, memory: Uint8Array at the start of what allocate() gave, shown) -> ArrayBuffer of more of it, or -errno */
+static napi_value Show(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  struct wake *wake = get_ring(env, args[0]);
+  u8 *bytes;
+  size_t length;
+  s32 shown;
+  if (!wake || wake->is_closing || !get_bytes(env, args[1], &bytes, &length) || !get_int(env, args[2], &shown) || shown < 1)
+    return integer(env, -E_INVAL);
+  for (u32 i = 0; i < wake->allocations; i++) {
+    if (wake->allocated[i].pages != bytes || wake->allocated[i].bytes < (size_t)shown) continue;
+    napi_value buffer = array_buffer(env, bytes, (size_t)shown);
+    return buffer ? buffer : integer(env, -E_NOMEM);
+  }
+  return integer(env, -E_INVAL);
 }
 
 /* address(view: Uint8Array) -> its first byte's address, exact in a double (48-bit address spaces) */
@@ -410,7 +430,8 @@ NAPI_MODULE_INIT(/* env, exports */) {
   napi_add_async_cleanup_hook(env, on_env_cleanup, instance, &instance->hook);
   static const struct { const char *name; napi_callback call; } table[] = {
     { "open", Open }, { "close", Close }, { "enter", Enter }, { "collect", Collect }, { "ref", Ref },
-    { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "address", Address },
+    { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "show", Show },
+    { "address", Address },
     { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "accept", Accept },
     { "name", Name }, { "unread", Unread },
     { "shutdown", Shutdown },

@@ -17,7 +17,7 @@ export class BufferRing {
    */
   constructor(ring: Ring, group: number, count: number) {
     const { native } = ring;
-    const entries = native.allocate(ring.id, count * BUF_WORDS * 4);
+    const entries = native.allocate(ring.id, count * BUF_WORDS * 4, count * BUF_WORDS * 4);
     if (typeof entries === 'number') throw new Error(`no memory for the buffer ring (errno ${-entries})`);
     const refused = native.registerBuffers(ring.id, new Uint8Array(entries), count, group);
     if (refused < 0) throw new Error(`no buffer ring (errno ${-refused})`);

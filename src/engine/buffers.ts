@@ -1,11 +1,13 @@
 /**
- * Receive buffers: one ring of small buffers per thread, shared by all connections. The kernel takes one when data is there, so an idle connection owns none.
+ * Receive buffers: one ring of small buffers per thread, shared by all connections. The kernel takes one when data is
+ * there, so an idle connection owns none.
  *
  * A buffer is lent to the owner of a connection for the length of one callback and then given back: a slow consumer can
  * never hold one. Buffers are taken in the order in which they were given back; a few small ones stay in the CPU cache.
  * When they run out the ring is made larger, up to its limit, because a receive that finds none has to be armed again.
  */
 import { BufferRing } from './buffer-ring.ts';
+import { Memory } from './memory.ts';
 import type { Ring } from './ring.ts';
 
 export const BUFFER_GROUP = 0;
@@ -16,9 +18,9 @@ const BUFFER_BYTES = 8192;
 
 export class ReceiveBuffers {
   /** Every buffer: buffer `id` begins at `id * bufferBytes`. */
-  readonly memory: Buffer;
+  memory: Buffer;
   /** The same memory as 32-bit words. */
-  readonly words: Int32Array;
+  words: Int32Array;
   readonly bufferBytes: number = BUFFER_BYTES;
   /** How many buffers the ring has been given so far. */
   count = 0;
@@ -26,24 +28,21 @@ export class ReceiveBuffers {
   lent = 0;
   readonly #ring: BufferRing;
   readonly #mostCount: number;
-  readonly #address: number;
+  readonly #memory: Memory;
 
   /** @throws {Error} when the kernel refuses the memory or the registration; the message names the errno. */
   constructor(ring: Ring, startCount: number = START_COUNT, mostCount: number = MOST_COUNT) {
-    const { native } = ring;
     this.#ring = new BufferRing(ring, BUFFER_GROUP, mostCount);
-    const memory = native.allocate(ring.id, mostCount * BUFFER_BYTES); // pages that are never used cost nothing
-    if (typeof memory === 'number') throw new Error(`no memory for receive buffers (errno ${-memory})`);
+    this.#memory = new Memory(ring, 'receive buffers', mostCount * BUFFER_BYTES, startCount * BUFFER_BYTES);
     this.#mostCount = mostCount;
-    this.memory = Buffer.from(memory);
-    this.words = new Int32Array(memory);
-    this.#address = native.address(this.memory);
+    this.memory = this.#memory.bytes;
+    this.words = this.#memory.words;
     this.grow(startCount);
   }
 
   /** Gives a buffer back. Nobody may look at it afterwards. @hot */
   give(id: number): void {
-    this.#ring.put(id, this.#address + id * BUFFER_BYTES, BUFFER_BYTES);
+    this.#ring.put(id, this.#memory.address + id * BUFFER_BYTES, BUFFER_BYTES);
     this.lent--;
   }
 
@@ -55,6 +54,11 @@ export class ReceiveBuffers {
   /** Adds up to `more` buffers; none when the ring is at its limit. */
   grow(more: number = this.count): void {
     const end = Math.min(this.count + more, this.#mostCount);
+    if (end * BUFFER_BYTES > this.memory.length) {
+      if (!this.#memory.grow(end * BUFFER_BYTES)) return;
+      this.memory = this.#memory.bytes;
+      this.words = this.#memory.words;
+    }
     for (; this.count < end; this.give(this.count++)) this.lent++;
     this.publish();
   }

@@ -23,8 +23,10 @@ export interface Native {
   /** Whether the ring keeps Node's loop alive. */
   ref(ring: number, alive: boolean): number;
   registerBuffers(ring: number, memory: Uint8Array, entries: number, group: number): number;
-  /** Zeroed pages that never move and live as long as the ring. */
-  allocate(ring: number, bytes: number): ArrayBuffer | number;
+  /** Zeroed pages that never move and live as long as the ring; the first `shown` bytes of them. */
+  allocate(ring: number, bytes: number, shown: number): ArrayBuffer | number;
+  /** More of what `allocate` gave; `memory` is its beginning. */
+  show(ring: number, memory: Uint8Array, shown: number): ArrayBuffer | number;
   /** The address of a view's first byte. */
   address(view: Uint8Array): number;
   socket(domain: number, type: number, protocol: number): number;

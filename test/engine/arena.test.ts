@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { SendArena, SLOT_BYTES } from '#src/engine/arena.ts';
+import { MOST_SLOTS, SendArena, SLOT_BYTES } from '#src/engine/arena.ts';
 import type { Ring } from '#src/engine/ring.ts';
 import { dial, type Line, open, openTurn, pair, pattern, shrink } from './support/line.ts';
 import { KINDS, refusal } from './support/rig.ts';
@@ -10,9 +10,13 @@ import { KINDS, refusal } from './support/rig.ts';
 const limit = { timeout: 20_000 };
 const ADDRESS = 0x7fed_c000_0000;
 
-function paper(slots: number): SendArena {
-  const native = { allocate: (_: number, bytes: number) => new ArrayBuffer(bytes), address: () => ADDRESS };
-  return new SendArena({ id: 0, native } as unknown as Ring, slots);
+function paper(slots: number, most = slots): SendArena {
+  const native = {
+    allocate: (_: number, _most: number, bytes: number) => new ArrayBuffer(bytes),
+    show: (_: number, _memory: Uint8Array, bytes: number) => new ArrayBuffer(bytes),
+    address: () => ADDRESS,
+  };
+  return new SendArena({ id: 0, native } as unknown as Ring, slots, most);
 }
 
 test('slots are pieces of one memory that do not overlap, until there is none', () => {
@@ -26,6 +30,20 @@ test('slots are pieces of one memory that do not overlap, until there is none', 
   assert.equal(arena.inUse, 8);
   assert.equal(arena.memory.length, 8 * SLOT_BYTES);
   assert.equal(arena.addressOf(taken[3] as number), ADDRESS + (taken[3] as number));
+});
+
+test('slots are added when all are taken, up to the limit', () => {
+  const arena = paper(2, 8);
+  const taken = Array.from({ length: 8 }, () => arena.take());
+  assert.deepEqual(
+    taken,
+    Array.from({ length: 8 }, (_, i) => i * SLOT_BYTES),
+  );
+  assert.equal(arena.memory.length, 8 * SLOT_BYTES);
+  assert.equal(arena.take(), -1);
+  assert.equal(arena.inUse, 8);
+  arena.give(SLOT_BYTES);
+  assert.equal(arena.inUse, 7);
 });
 
 test('the slot given back last is taken first', () => {
@@ -93,7 +111,7 @@ for (const kind of KINDS) {
 
     test('more blocked connections than slots all get their bytes through', limit, async (t) => {
       const turn = openTurn(t, kind);
-      const slots = turn.arena.memory.length / SLOT_BYTES;
+      const slots = MOST_SLOTS;
       // As many as descriptors allow. What they do not, somebody else has taken.
       const room = Math.floor((descriptorLimit() - 200) / 2);
       const count = Math.min(slots + 200, room, 1200);

@@ -17,7 +17,9 @@ function paper(refused: { allocate?: number; registerBuffers?: number } = {}) {
   const ring = {
     id: 0,
     native: {
-      allocate: (_: number, bytes: number) => refused.allocate ?? memories[memories.push(new ArrayBuffer(bytes)) - 1],
+      allocate: (_: number, _most: number, bytes: number) =>
+        refused.allocate ?? memories[memories.push(new ArrayBuffer(bytes)) - 1],
+      show: (_: number, _memory: Uint8Array, bytes: number) => new ArrayBuffer(bytes),
       registerBuffers: () => refused.registerBuffers ?? 0,
       address: () => ADDRESS,
     },
@@ -99,7 +101,7 @@ for (const kind of KINDS) {
         for (const fd of [a, b]) native.closeDescriptor(fd);
         await turnOfTheLoop();
       });
-      const out = Buffer.from(native.allocate(ring.id, 4096) as ArrayBuffer);
+      const out = Buffer.from(native.allocate(ring.id, 4096, 4096) as ArrayBuffer);
       const complete = async (count: number): Promise<{ res: number; flags: number }[]> => {
         const got: { res: number; flags: number }[] = [];
         while (got.length < count) {

@@ -125,7 +125,7 @@ export class Rig {
   }
 
   #allocate(bytes: number): ArrayBuffer {
-    const memory = native.allocate(this.ring.id, bytes);
+    const memory = native.allocate(this.ring.id, bytes, bytes);
     assert.ok(typeof memory !== 'number');
     return memory;
   }
