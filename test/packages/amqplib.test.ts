@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { freePort } from '../support/net.ts';
 import { application, limit, outlives } from './support/application.ts';
+import { serverPort } from './support/port.ts';
 import { missing, startServer } from './support/server.ts';
 
 const options = { ...limit, skip: missing('rabbitmq-server', 'epmd') };
@@ -12,7 +12,7 @@ test('amqplib: queues, confirms, messages of megabytes; a killed RabbitMQ ends t
   const epmd = await startServer(t, 'epmd', {
     arguments: ({ port }) => ['-address', '127.0.0.1', '-port', String(port)],
   });
-  const distributionPort = await freePort();
+  const distributionPort = await serverPort();
   const server = await startServer(t, 'rabbitmq-server', {
     prepare: ({ folder, port }) => writeFileSync(join(folder, 'rabbit.conf'), `listeners.tcp.1 = 127.0.0.1:${port}\n`),
     arguments: () => [],

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type Child, root, start } from '../../support/child.ts';
-import { freePort, once, type Stage, within } from '../../support/net.ts';
+import { once, type Stage, within } from '../../support/net.ts';
+import { serverPort } from './port.ts';
 
 /** Options of every test here: a server may have to be made, started, killed and started again. */
 export const limit = { timeout: 120_000 } as const;
@@ -38,7 +39,7 @@ export class ApplicationServer implements Server {
   #app: Child | undefined;
 
   static async start(t: Stage, name: string, ...args: string[]): Promise<ApplicationServer> {
-    const server = new ApplicationServer(t, name, await freePort(), args);
+    const server = new ApplicationServer(t, name, await serverPort(), args);
     await server.start();
     return server;
   }

@@ -18,7 +18,8 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { freePort, once, type Stage, within } from '../../support/net.ts';
+import { once, type Stage, within } from '../../support/net.ts';
+import { serverPort } from './port.ts';
 
 /** How long a server may take until it listens. RabbitMQ on a busy machine takes the most. */
 const START_MS = 60_000;
@@ -155,7 +156,7 @@ export class InstalledServer {
 
 /** Starts an installed server that is killed and removed after the test. */
 export async function startServer(t: Stage, program: string, options: ServerOptions): Promise<InstalledServer> {
-  const server = new InstalledServer(program, await freePort(), options);
+  const server = new InstalledServer(program, await serverPort(), options);
   t.after(() => server.remove());
   options.prepare?.(server);
   await server.start();
