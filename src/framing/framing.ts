@@ -12,6 +12,8 @@
 export interface Input {
   /** The memory. Only `at` to `end` is to be looked at, and only during the call. */
   bytes: Buffer;
+  /** Sometimes the same memory as text, `text[i]` for `bytes[i]`: all of it is ASCII. Only to find something faster. */
+  text: string | undefined;
   /** The first unread byte. Whoever moves it has taken the bytes before it: they don't come back. */
   at: number;
   /** Behind the last unread byte. Not to be changed. */

@@ -24,18 +24,17 @@ const SUSPICIOUS = /__proto__|prototype|\\u/;
 export function jsonPayload(options: JsonOptions = {}): Payload<unknown> {
   const maxDepth = integer('maxDepth', options.maxDepth ?? 64, 0, 10_000);
   const keepsAll = oneOf('poisonedKeys', options.poisonedKeys ?? 'error', ['error', 'keep']) === 'keep';
+  const readText = (text: string): unknown => {
+    if (isDeeper(text, maxDepth)) throw new FramingError('BAD_JSON', `a frame is nested deeper than ${maxDepth}`);
+    const value = parse(text);
+    if (!keepsAll && SUSPICIOUS.test(text) && isPoisoned(value)) {
+      throw new FramingError('BAD_JSON', 'a frame has a key __proto__ or constructor.prototype');
+    }
+    return value;
+  };
   return {
-    read(bytes, start, end) {
-      const text = utf8Payload.read(bytes, start, end);
-      if (isDeeper(bytes, start, end, maxDepth)) {
-        throw new FramingError('BAD_JSON', `a frame is nested deeper than ${maxDepth}`);
-      }
-      const value = parse(text);
-      if (!keepsAll && SUSPICIOUS.test(text) && isPoisoned(value)) {
-        throw new FramingError('BAD_JSON', 'a frame has a key __proto__ or constructor.prototype');
-      }
-      return value;
-    },
+    read: (bytes, start, end) => readText(utf8Payload.read(bytes, start, end)),
+    readText,
     write(message) {
       const text = stringify(message);
       if (typeof text === 'string') return text;
@@ -61,25 +60,33 @@ function stringify(message: unknown): unknown {
 }
 
 /**
- * Looks before parsing, so that what is too deep is never built. In UTF-8 the bytes looked for are never part of another
- * character.
+ * Looks before parsing, so that what is too deep is never built.
  *
  * @hot bench/framing.ts, json
  */
-function isDeeper(bytes: Buffer, start: number, end: number, limit: number): boolean {
+function isDeeper(text: string, limit: number): boolean {
   let depth = 0;
-  for (let at = start; at < end; at++) {
-    const byte = bytes[at] as number;
-    if (byte === QUOTE) {
-      for (at++; at < end && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++;
-    } else if ((byte | 0x20) === 0x7b) {
-      // [ is 0x5b, { is 0x7b
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      at = endOfString(text, at + 1);
+    } else if (code === 0x5b || code === 0x7b) {
       if (++depth > limit) return true;
-    } else if ((byte | 0x20) === 0x7d) {
+    } else if (code === 0x5d || code === 0x7d) {
       depth--;
     }
   }
   return false;
+}
+
+function endOfString(text: string, from: number): number {
+  let at = from;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) break;
+    if (code === BACKSLASH) at++;
+  }
+  return at;
 }
 
 /** Goes through the value without recursion: `maxDepth` may be large. */

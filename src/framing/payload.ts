@@ -9,6 +9,11 @@ export interface Payload<In, Out = In> {
    * What it throws ends the decoder, unless `onBadPayload` takes it.
    */
   read(bytes: Buffer, start: number, end: number): In;
+  /**
+   * Reads a frame that is ASCII and a string already. Only for payloads that are text; it has to say the same as `read`. The string may be a
+   * part of a longer one (at most 8 KiB, or the frame), which it keeps alive.
+   */
+  readText?(text: string): In;
   /** What stands in the frame for this message: bytes, or text that will be UTF-8. */
   write(message: Out): Uint8Array | string;
 }
@@ -32,6 +37,7 @@ export const utf8Payload: Payload<string> = {
     }
     return text;
   },
+  readText: (text) => text,
   write(message) {
     if (typeof message !== 'string') throw new FramingError('BAD_PAYLOAD', 'a message of utf8() is a string');
     // A lone surrogate would arrive as U+FFFD, that is: as something else.

@@ -28,6 +28,7 @@ export class DecodeStream<T> extends Duplex {
   #whenTaken: Done | undefined;
   #isFull = false;
   #isRunning = false;
+  #isScheduled = false;
 
   constructor(codec: Codec<T, never>, options: DecodeStreamOptions = {}) {
     super({
@@ -41,8 +42,8 @@ export class DecodeStream<T> extends Duplex {
       if (frame === null || frame === undefined) {
         throw new FramingError('BAD_PAYLOAD', `a Node.js stream can't carry the message ${frame}`);
       }
-      this.#isFull = !this.push(frame);
-      if (this.#isFull || this.destroyed) this.#decoder.stop();
+      this.#isFull = !this.push(frame); // false also when it is destroyed
+      if (this.#isFull) this.#decoder.stop();
     };
     // What is to be copied is copied once for a chunk, however often the reader stops us in it.
     this.#decoder = new Decoder<T>(codec, onFrame, {
@@ -70,7 +71,13 @@ export class DecodeStream<T> extends Duplex {
 
   override _read(): void {
     this.#isFull = false;
-    this.#run();
+    // Not at once: within _read() Node takes frames in to its buffer even when somebody listens to 'data'.
+    if (this.#whenTaken === undefined || this.#isRunning || this.#isScheduled) return;
+    this.#isScheduled = true;
+    process.nextTick(() => {
+      this.#isScheduled = false;
+      this.#run();
+    });
   }
 
   override _destroy(error: Error | null, done: Done): void {
