@@ -6,7 +6,7 @@
 
 import { parseArgs } from 'node:util';
 import { type AddressInfo, createServer, type Socket } from 'millrace';
-import { LineDecoder } from './line-decoder.ts';
+import { lines } from 'millrace/framing';
 
 const MAX_UNSENT_BYTES = 1024 * 1024;
 
@@ -14,18 +14,19 @@ const { values } = parseArgs({
   options: { port: { type: 'string', default: '4000' }, host: { type: 'string', default: '127.0.0.1' } },
 });
 
+const codec = lines({ maxFrameBytes: 4096 }).utf8();
 const clients = new Set<Socket>();
 
 const server = createServer({ noDelay: true }, (socket) => {
   const name = `guest-${socket.remotePort}`;
-  const decoder = new LineDecoder(4096);
+  const decoder = codec.decoder((line) => tellOthers(socket, `${name}: ${line}\n`));
 
   socket.on('error', (error) => console.log(`${name} failed: ${error.message}`));
   socket.on('data', (chunk: Buffer) => {
     try {
-      for (const line of decoder.push(chunk)) tellOthers(socket, `${name}: ${line}\n`);
+      decoder.push(chunk);
     } catch (error) {
-      socket.destroy(error as RangeError);
+      socket.destroy(error as Error);
     }
   });
   socket.on('close', () => {

@@ -7,7 +7,7 @@
 
 import { parseArgs } from 'node:util';
 import { type AddressInfo, createServer, type Socket } from 'millrace';
-import { LineDecoder } from './line-decoder.ts';
+import { lines } from 'millrace/framing';
 
 const TICK_MS = 50;
 const MAX_TICKS_AT_ONCE = 10;
@@ -28,6 +28,7 @@ interface Player {
   y: number;
   direction: keyof typeof DIRECTIONS;
 }
+const codec = lines({ maxFrameBytes: 64 }).utf8();
 const players = new Map<number, Player>();
 const sockets = new Set<Socket>();
 let lastId = 0;
@@ -37,15 +38,16 @@ for (let bots = Number(values.bots); bots > 0; bots--) join('right');
 // noDelay: a state that waits for the last one to be acknowledged is an old state.
 const server = createServer({ noDelay: true }, (socket) => {
   const player = join('stop');
-  const decoder = new LineDecoder(64);
+  const decoder = codec.decoder((line) => {
+    if (Object.hasOwn(DIRECTIONS, line)) player.direction = line as Player['direction'];
+  });
 
   socket.write(`${JSON.stringify({ you: player.id, tickMs: TICK_MS, world: WORLD })}\n`);
   socket.on('data', (chunk: Buffer) => {
     try {
-      for (const line of decoder.push(chunk))
-        if (Object.hasOwn(DIRECTIONS, line)) player.direction = line as Player['direction'];
+      decoder.push(chunk);
     } catch (error) {
-      socket.destroy(error as RangeError);
+      socket.destroy(error as Error);
     }
   });
   socket.on('error', (error) => console.log(`player ${player.id} failed: ${error.message}`));

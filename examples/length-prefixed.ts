@@ -1,12 +1,17 @@
-// A protocol of frames: 4 bytes of length, big-endian, then the body (frame-decoder.ts). This server answers each frame with its
-// text in capitals. A length over the maximum is refused when it is declared, with a frame that says why.
+// A protocol of frames: 4 bytes of length, big-endian, then the body. This server answers each frame with its text in capitals.
+// A length over the maximum is refused when it is declared, with a frame that says why.
+//
+//    0        1        2        3        4                    4 + length
+//   +--------+--------+--------+--------+----------- - - ---+
+//   |      length of the body, big-endian      |  body      |
+//   +--------+--------+--------+--------+----------- - - ---+
 //
 //   node .build/examples/length-prefixed.js --port 4000
 //   printf '\0\0\0\5hello' | nc -N 127.0.0.1 4000 | xxd
 
 import { parseArgs } from 'node:util';
 import { type AddressInfo, createServer } from 'millrace';
-import { FrameDecoder, frame } from './frame-decoder.ts';
+import { lengthPrefixed } from 'millrace/framing';
 
 const { values } = parseArgs({
   options: {
@@ -16,16 +21,18 @@ const { values } = parseArgs({
   },
 });
 
+// The body becomes text only once it is whole, so no character can be cut.
+const codec = lengthPrefixed({ lengthFieldLength: 4, maxFrameBytes: Number(values['max-frame-bytes']) }).utf8();
+
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-  const decoder = new FrameDecoder(Number(values['max-frame-bytes']));
+  const decoder = codec.decoder((body) => socket.write(codec.encode(body.toUpperCase())));
 
   socket.on('error', (error) => console.log(`a connection failed: ${error.message}`));
   socket.on('data', (chunk: Buffer) => {
     try {
-      // The body becomes text only once it is whole, so no character can be cut.
-      for (const body of decoder.push(chunk)) socket.write(frame(body.toString('utf8').toUpperCase()));
+      decoder.push(chunk);
     } catch (error) {
-      refuse((error as RangeError).message);
+      refuse((error as Error).message);
     }
     if (socket.writableNeedDrain) {
       socket.pause();
@@ -33,13 +40,13 @@ const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => 
     }
   });
   socket.on('end', () => {
-    if (!decoder.isBetweenFrames) console.log('a peer ended in the middle of a frame');
+    if (decoder.isMidFrame) console.log('a peer ended in the middle of a frame');
     socket.end();
   });
 
   function refuse(reason: string): void {
     console.log(`refused: ${reason}`);
-    socket.end(frame(`error: ${reason}`));
+    socket.end(lengthPrefixed().utf8().encode(`error: ${reason}`));
     // Read on and throw away, for a while: closing with unread bytes resets the connection, and our answer with it.
     socket.removeAllListeners('data').removeAllListeners('end').resume();
     const patience = setTimeout(() => socket.destroy(), 2_000);

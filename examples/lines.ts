@@ -1,12 +1,12 @@
 // A protocol of lines. TCP keeps the order of bytes, not the borders between writes: one 'data' may bring half a line, or ten,
-// or the first byte of an é. The decoder (line-decoder.ts) puts that right; this server counts the characters of every line.
+// or the first byte of an é. A codec of millrace/framing puts that right; this server counts the characters of every line.
 //
 //   node .build/examples/lines.js --port 4000
 //   nc 127.0.0.1 4000
 
 import { parseArgs } from 'node:util';
 import { type AddressInfo, createServer } from 'millrace';
-import { LineDecoder } from './line-decoder.ts';
+import { lines } from 'millrace/framing';
 
 const { values } = parseArgs({
   options: {
@@ -16,22 +16,24 @@ const { values } = parseArgs({
   },
 });
 
+const codec = lines({ maxFrameBytes: Number(values['max-line-bytes']) }).utf8();
+
 // allowHalfOpen: with it we may still answer a last line that came without a newline, and end when we are done.
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-  const decoder = new LineDecoder(Number(values['max-line-bytes']));
+  const decoder = codec.decoder((line) => socket.write(`${[...line].length} ${line}\n`));
 
   socket.on('error', (error) => console.log(`a connection failed: ${error.message}`));
-  socket.on('data', (chunk: Buffer) => answer(decoder.push(chunk)));
+  socket.on('data', (chunk: Buffer) => answer(() => decoder.push(chunk)));
   socket.on('end', () => {
-    answer(decoder.end());
+    answer(() => decoder.end());
     socket.end();
   });
 
-  function answer(lines: Iterable<string>): void {
+  function answer(decode: () => void): void {
     try {
-      for (const line of lines) socket.write(`${[...line].length} ${line}\n`);
+      decode();
     } catch (error) {
-      refuse((error as RangeError).message);
+      refuse((error as Error).message);
     }
     // Who does not read the answers is not read either: at most one chunk of answers waits in memory.
     if (socket.writableNeedDrain) {

@@ -7,7 +7,7 @@
 
 import { parseArgs } from 'node:util';
 import { type AddressInfo, createServer } from 'millrace';
-import { LineDecoder } from './line-decoder.ts';
+import { lines } from 'millrace/framing';
 
 const SILENCE_MS = 60_000;
 const MAX_DEVICES = 10_000;
@@ -22,22 +22,23 @@ interface Summary {
   max: number;
   last: number;
 }
+const codec = lines({ maxFrameBytes: 1024 }).utf8();
 const summaries = new Map<string, Summary>();
 
 const server = createServer({ keepAlive: true }, (socket) => {
-  const decoder = new LineDecoder(1024);
   const seen = new Set<string>();
+  const decoder = codec.decoder((line) => {
+    const problem = collect(line, seen);
+    if (problem) socket.write(`error: ${problem}\n`);
+  });
 
   socket.on('error', (error) => console.log(`a device failed: ${error.message}`));
   socket.setTimeout(SILENCE_MS, () => socket.destroy(new Error(`silent for ${SILENCE_MS / 1000} s`)));
   socket.on('data', (chunk: Buffer) => {
     try {
-      for (const line of decoder.push(chunk)) {
-        const problem = collect(line, seen);
-        if (problem) socket.write(`error: ${problem}\n`);
-      }
+      decoder.push(chunk);
     } catch (error) {
-      socket.destroy(error as RangeError);
+      socket.destroy(error as Error);
     }
     // A device that sends nonsense and never reads what we think of it is not read either.
     if (socket.writableNeedDrain) {

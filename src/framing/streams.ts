@@ -29,6 +29,8 @@ export class DecodeStream<T> extends Duplex {
   #isFull = false;
   #isRunning = false;
   #isScheduled = false;
+  /** `destroyed`, without its two look-ups for each frame. */
+  #isGone = false;
 
   constructor(codec: Codec<T, never>, options: DecodeStreamOptions = {}) {
     super({
@@ -42,8 +44,8 @@ export class DecodeStream<T> extends Duplex {
       if (frame === null || frame === undefined) {
         throw new FramingError('BAD_PAYLOAD', `a Node.js stream can't carry the message ${frame}`);
       }
-      this.#isFull = !this.push(frame); // false also when it is destroyed
-      if (this.#isFull) this.#decoder.stop();
+      this.#isFull = !this.push(frame);
+      if (this.#isFull || this.#isGone) this.#decoder.stop();
     };
     // What is to be copied is copied once for a chunk, however often the reader stops us in it.
     this.#decoder = new Decoder<T>(codec, onFrame, {
@@ -81,6 +83,7 @@ export class DecodeStream<T> extends Duplex {
   }
 
   override _destroy(error: Error | null, done: Done): void {
+    this.#isGone = true;
     this.#chunk = undefined;
     this.#whenTaken = undefined;
     done(error);
@@ -91,7 +94,7 @@ export class DecodeStream<T> extends Duplex {
     if (this.#isRunning || this.#isFull || this.#whenTaken === undefined) return;
     this.#isRunning = true;
     try {
-      while (!this.#isFull && !this.destroyed) {
+      while (!this.#isFull && !this.#isGone) {
         if (!this.#step()) continue;
         const done = this.#whenTaken as Done;
         const isEnd = this.#chunk === undefined;

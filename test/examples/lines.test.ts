@@ -66,12 +66,12 @@ test('lines refuses a line over the limit, says so and closes, and takes one tha
   assert.equal(await peer.line(), `100 ${'x'.repeat(100)}`);
   // It is refused as soon as it is too long, not when it is complete.
   peer.write('y'.repeat(101));
-  assert.equal(await peer.rest(), 'error: a line is longer than 100 bytes\n');
-  await program.line(/^refused: a line is longer than 100 bytes$/);
+  assert.equal(await peer.rest(), 'error: a frame is longer than 100 bytes\n');
+  await program.line(/^refused: a frame is longer than 100 bytes$/);
 
   const flood = await connect(t, address);
   flood.socket.end(Buffer.alloc(1024 * 1024, 'z'));
-  assert.equal(await flood.rest(), 'error: a line is longer than 100 bytes\n');
+  assert.equal(await flood.rest(), 'error: a frame is longer than 100 bytes\n');
 });
 
 test('lines survives a peer that resets in the middle of a line', LIMIT, async (t) => {
