@@ -4,6 +4,7 @@
 //   src/<others>    ->  each other's public entries, never engine
 //   src/net, direct ->  engine's public files
 //   src/engine      ->  nothing of ours
+//   src/framing     ->  nothing of ours: pure bytes
 //
 // A public entry is a file that package.json exports, or the index.ts of a folder. Prints one line per violation.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 /** The folders of src that may import another folder's files beyond its public entries, and which. */
 const layers = {
   engine: [],
+  framing: [],
   net: ['engine'],
   direct: ['engine'],
   tls: ['engine', 'net'],

@@ -9,10 +9,11 @@
  */
 
 import { isAscii } from 'node:buffer';
+import { isUint8Array } from 'node:util/types';
 import type { Codec } from './codec.ts';
 import { FramingError, tooLong } from './errors.ts';
 import type { FrameFinder, Framing, Input } from './framing.ts';
-import { oneOf } from './options.ts';
+import { oneOf, said } from './options.ts';
 import { bytesPayload, type Payload } from './payload.ts';
 
 export interface DecoderOptions {
@@ -110,7 +111,7 @@ export class Decoder<T> {
   push(chunk: Uint8Array): number {
     this.#begin();
     try {
-      const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      const bytes = Buffer.isBuffer(chunk) ? chunk : asBuffer(chunk);
       let taken = this.#keptEnd > this.#keptStart ? this.#readKept(bytes) : 0;
       let windowBytes = WINDOW_BYTES;
       while (taken < bytes.length && !this.#isStopped) {
@@ -367,6 +368,12 @@ export class Decoder<T> {
     this.#keptStart = this.#keptEnd = 0;
     if (this.#kept.length > MOST_EMPTY_BYTES) this.#kept = NOTHING;
   }
+}
+
+/** The same memory as a Buffer. */
+export function asBuffer(chunk: Uint8Array): Buffer {
+  if (isUint8Array(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  throw new FramingError('MISUSE', `a chunk is a Uint8Array, not ${said(chunk)}: has the stream an encoding?`);
 }
 
 const BAD = Symbol('a frame with a bad payload');

@@ -4,6 +4,7 @@
  * The first delimiter in the stream counts; of several that begin at the same byte, the longest. So where one is the beginning of another
  * ("\r" and "\r\n"), a frame is over only when the next byte, or the end, has shown which it was.
  */
+import { isUint8Array } from 'node:util/types';
 import { Codec } from './codec.ts';
 import { FramingError, tooLarge, tooLong } from './errors.ts';
 import type { FrameFinder, Framing, Input } from './framing.ts';
@@ -44,7 +45,7 @@ export function delimited(
 }
 
 function bytesOf(delimiter: unknown): Buffer {
-  if (typeof delimiter !== 'string' && !(delimiter instanceof Uint8Array)) {
+  if (typeof delimiter !== 'string' && !isUint8Array(delimiter)) {
     throw new FramingError('BAD_OPTION', `a delimiter is a string or a Uint8Array, not ${said(delimiter)}`);
   }
   const bytes = Buffer.from(delimiter as string);

@@ -3,7 +3,7 @@
  * read, so a slow reader is what slows the sender down.
  */
 import type { Codec } from './codec.ts';
-import { Decoder, type DecoderOptions } from './decoder.ts';
+import { asBuffer, Decoder, type DecoderOptions } from './decoder.ts';
 import { FramingError } from './errors.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -54,7 +54,8 @@ export class FrameReader<T> implements AsyncIterableIterator<T> {
       }
       return { done: true, value: undefined };
     } catch (error) {
-      if (this.#state !== 'done') await this.#close();
+      // What is wrong with the codec's bytes is the news, not that the source doesn't end well.
+      if (this.#state !== 'done') await this.#close().catch(() => {});
       throw error;
     } finally {
       this.#isWaiting = false;
@@ -110,15 +111,9 @@ export class FrameReader<T> implements AsyncIterableIterator<T> {
     if (this.#state === 'done') return;
     if (done === true) {
       this.#state = 'ending';
-    } else if (value instanceof Uint8Array) {
-      const isOwn = Buffer.isBuffer(value) && !this.#copies;
-      this.#chunk = isOwn
-        ? value
-        : this.#copies
-          ? Buffer.from(value)
-          : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
     } else {
-      throw new FramingError('MISUSE', 'the source yields something that is no Uint8Array: has it an encoding?');
+      const chunk = asBuffer(value);
+      this.#chunk = this.#copies ? Buffer.from(chunk) : chunk;
     }
   }
 

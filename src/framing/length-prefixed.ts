@@ -135,7 +135,7 @@ class LengthPrefix implements Framing, FrameFinder {
     }
     const limit = Math.min(256 ** this.#fieldBytes - 1, Number.MAX_SAFE_INTEGER);
     if (length > limit) throw tooLarge(length, limit);
-    target.fill(0, headAt, headAt + this.#skip);
+    for (let at = headAt; at < headAt + this.#skip; at++) target[at] = 0;
     this.#write(target, headAt + this.#offset, length);
   }
 

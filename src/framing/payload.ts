@@ -1,5 +1,6 @@
 /** What the bytes of a frame mean. It sees whole frames only, so no character and no number is ever cut. */
 import { isUtf8 } from 'node:buffer';
+import { isUint8Array } from 'node:util/types';
 import { FramingError } from './errors.ts';
 
 /** Turns the bytes of one frame into a message, and a message into the bytes or the text of one frame. */
@@ -22,7 +23,7 @@ export interface Payload<In, Out = In> {
 export const bytesPayload: Payload<Buffer, Uint8Array> = {
   read: (bytes, start, end) => Buffer.from(bytes.subarray(start, end)),
   write(message) {
-    if (message instanceof Uint8Array) return message;
+    if (isUint8Array(message)) return message;
     throw new FramingError('BAD_PAYLOAD', 'a message of a codec without utf8() or json() is a Uint8Array');
   },
 };

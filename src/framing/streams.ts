@@ -95,7 +95,7 @@ export class DecodeStream<T> extends Duplex {
     this.#isRunning = true;
     try {
       while (!this.#isFull && !this.#isGone) {
-        if (!this.#step()) continue;
+        if (!this.#step() || this.#isGone) continue;
         const done = this.#whenTaken as Done;
         const isEnd = this.#chunk === undefined;
         this.#chunk = undefined;
@@ -116,9 +116,10 @@ export class DecodeStream<T> extends Duplex {
 
   /** One stretch of decoding. Returns whether everything was taken. */
   #step(): boolean {
-    if (this.#chunk === undefined) return this.#decoder.end();
-    this.#at += this.#decoder.push(this.#at === 0 ? this.#chunk : this.#chunk.subarray(this.#at));
-    return this.#at === this.#chunk.length;
+    const chunk = this.#chunk;
+    if (chunk === undefined) return this.#decoder.end();
+    this.#at += this.#decoder.push(this.#at === 0 ? chunk : chunk.subarray(this.#at));
+    return this.#at === chunk.length;
   }
 }
 

@@ -220,6 +220,19 @@ test('any Uint8Array is a chunk', limit, () => {
   ]);
 });
 
+test('a chunk that is text says so', limit, () => {
+  assert.throws(
+    () =>
+      lines()
+        .decoder(() => {})
+        .push('text' as never),
+    {
+      code: 'MILLRACE_ERR_MISUSE',
+      message: 'a chunk is a Uint8Array, not "text": has the stream an encoding?',
+    },
+  );
+});
+
 test('stop leaves the rest to the caller', limit, () => {
   const got: string[] = [];
   const decoder: Decoder<string> = prefixed.utf8().decoder((frame) => {

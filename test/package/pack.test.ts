@@ -25,7 +25,20 @@ server.listen(0, '127.0.0.1', () => {
   socket.end('there and back');
 });
 `;
+/** Two messages through a codec and back. */
+const codecs = `
+const codec = framing.lengthPrefixed({ lengthFieldLength: 2 }).json();
+const got = [];
+codec.decoder((message) => got.push(message)).push(Buffer.concat([{ a: 1 }, 'two'].map((message) => codec.encode(message))));
+console.log(JSON.stringify(got));
+`;
 const programs = {
+  'framing.mjs': `import * as framing from 'millrace/framing';\n${codecs}`,
+  'framing.cjs': `const framing = require('millrace/framing');\n${codecs}`,
+  'verify.mjs': `import { lines } from 'millrace/framing';
+import { verifyCodec } from 'millrace/framing/testing';
+await verifyCodec(lines().utf8(), [{ messages: ['one', 'two'] }]);
+console.log('true');`,
   'program.mjs': `import net from 'millrace';\n${roundTrip}`,
   'program.cjs': `const net = require('millrace');\n${roundTrip}`,
   'named.mjs': `import * as names from 'millrace';
@@ -78,6 +91,12 @@ describe('the package', () => {
       assert.deepEqual({ engine, text }, { engine: 'epoll', text: 'there and back' });
     });
   }
+
+  for (const program of ['framing.mjs', 'framing.cjs']) {
+    test(`${program} has the codecs`, () => assert.deepEqual(run(program), [{ a: 1 }, 'two']));
+  }
+
+  test('codecs can be verified without any other package', () => assert.equal(run('verify.mjs'), true));
 
   test('import and require give the same object', () => {
     assert.deepEqual(run('named.mjs'), { same: true });

@@ -47,6 +47,16 @@ const refused: Record<string, [path: string, source: string, message: RegExp]> =
   'net imports an inner file of engine': ['src/net/a.ts', "import '../engine/ops/recv.ts';", /engine's public files/],
   'net imports session': ['src/net/a.ts', "export * from '../session/index.ts';", /net may not import session/],
   'framing imports engine': ['src/framing/a.ts', "import '../engine/engine.ts';", /framing may not import engine/],
+  'framing imports net': [
+    'src/framing/a.ts',
+    "import net from '../index.ts';",
+    /framing may not import a public entry/,
+  ],
+  'session imports an inner file of framing': [
+    'src/session/a.ts',
+    "import '../framing/decoder.ts';",
+    /not a public entry/,
+  ],
   'session imports an inner file of net': ['src/session/a.ts', "import '../net/socket.ts';", /not a public entry/],
   'the library imports a package': ['src/net/a.ts', "import x from 'left-pad';", /no dependencies/],
   'the library imports a builtin without node:': ['src/net/a.ts', "import x from 'fs';", /no dependencies/],
