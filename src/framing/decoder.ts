@@ -207,7 +207,7 @@ export class Decoder<T> {
     const rest = chunk.length - from;
     const length = isCopied || isText ? Math.min(rest, windowBytes) : rest;
     const window = length === chunk.length ? chunk : chunk.subarray(from, from + length);
-    const bytes = isCopied ? Buffer.from(window) : window;
+    const bytes = isCopied ? copyOf(window) : window;
     input.text =
       isText && length >= LEAST_TEXT_BYTES && isAscii(bytes) ? bytes.toString('latin1', 0, length) : undefined;
     input.at = 0;
@@ -374,6 +374,14 @@ export class Decoder<T> {
 export function asBuffer(chunk: Uint8Array): Buffer {
   if (isUint8Array(chunk)) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   throw new FramingError('MISUSE', `a chunk is a Uint8Array, not ${said(chunk)}: has the stream an encoding?`);
+}
+
+/** Small copies come from Node's pool, as all small Buffers do; a large one not, since some versions have a pool of 64 KiB. */
+function copyOf(window: Buffer): Buffer {
+  if (window.length < 2048) return Buffer.from(window);
+  const copy = Buffer.allocUnsafeSlow(window.length);
+  window.copy(copy);
+  return copy;
 }
 
 const BAD = Symbol('a frame with a bad payload');

@@ -186,10 +186,13 @@ export class DelimitedFraming implements Framing {
 
   seal(target: Uint8Array, headAt: number, payloadBytes: number, tailAt: number): void {
     target.set(this.delimiters.tail, tailAt);
-    // Looking at both together finds also a delimiter that begins in the message and ends in the delimiter.
-    const found = this.#search.next(target, headAt, tailAt + this.tailBytes, true);
-    if (found !== tailAt)
-      throw new FramingError('BAD_PAYLOAD', `the delimiter is in the message, at ${found - headAt}`);
+    // Looking at both together finds also a delimiter that begins in the message and ends in the delimiter; or, since more follows, one that
+    // might end in the next message.
+    const found = this.#search.next(target, headAt, tailAt + this.tailBytes, false);
+    if (found !== tailAt) {
+      const at = (found === -1 ? this.#search.resumeAt : found) - headAt;
+      throw new FramingError('BAD_PAYLOAD', `a delimiter is in the message, or begins in it, at ${at}`);
+    }
     if (this.delimiters.endsWithCr && payloadBytes > 0 && target[tailAt - 1] === CR) {
       throw new FramingError('BAD_PAYLOAD', 'a CR at the end of a line would be taken for a part of the newline');
     }

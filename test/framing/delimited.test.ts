@@ -58,6 +58,11 @@ test('a delimiter is written that is not the beginning of another one', limit, (
     reasonOf(() => delimited('aa').utf8().encode('xa')),
     'BAD_PAYLOAD',
   );
+  // "-a" and the next message "" with its "a" would be the other delimiter.
+  assert.equal(
+    reasonOf(() => delimited(['a', '-aa']).utf8().encode('-')),
+    'BAD_PAYLOAD',
+  );
 });
 
 test('bytes without a delimiter at the end are an error, or a frame', limit, () => {
@@ -95,6 +100,23 @@ test('frames come back as they were sent, whatever the delimiters', limit, async
       },
     ),
     { numRuns: 60 },
+  );
+});
+
+test('what is sent is never two frames, nor one with the next, whatever the delimiters', limit, () => {
+  const unit = fc.constantFrom('a', 'b', '-');
+  fc.assert(
+    fc.property(
+      fc.array(fc.string({ unit, minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 3 }),
+      fc.array(fc.string({ unit, maxLength: 4 }), { maxLength: 4 }),
+      (delimiters, texts) => {
+        const codec = delimited(delimiters).utf8();
+        const messages = texts.filter((text) => reasonOf(() => codec.encode(text)) === 'none');
+        const wire = Buffer.concat(messages.map((message) => codec.encode(message)));
+        assert.deepEqual(decode(codec, wire).frames, messages);
+      },
+    ),
+    { numRuns: 5_000 },
   );
 });
 
