@@ -1,8 +1,9 @@
 // node .build/bench/framing.js [--runs N] [--check]: codecs, beside what npm has for the same, in the same process.
 //
-// Bytes in memory, in chunks of 64 KB and of 1,500 bytes; 64-byte frames. Every run decodes the same 50,000 frames with each of them in turn, so a slow
-// minute hits all; the medians of the runs are printed, of CPU time (user + system of the process, garbage collector included), because it is
-// steady where the clock of a shared machine isn't. The goals are checked for the decoder (`push`); the stream is printed beside it.
+// Bytes in memory, in chunks of 64 KB and of 1,500 bytes; 64-byte frames. Every run decodes the same 50,000 frames with
+// each of them in turn, so a slow minute hits all; the medians of the runs are printed, of CPU time (user + system of
+// the process, garbage collector included), because it is steady where the clock of a shared machine isn't. The goals
+// are checked for the decoder (`push`); the stream is printed beside it.
 //
 // With --check it ends with exit status 1 if a goal is missed.
 import { parseArgs } from 'node:util';

@@ -1,6 +1,7 @@
 /**
- * A codec: a framing (where a frame ends) and a payload (what its bytes mean). It has no state, so one is made for a protocol and used for
- * all its connections; what a stream needs to remember is in the decoder, of which each stream has its own.
+ * A codec: a framing (where a frame ends) and a payload (what its bytes mean). It has no state, so one is made for a
+ * protocol and used for all its connections; what a stream needs to remember is in the decoder, of which each stream
+ * has its own.
  */
 import { Decoder, type DecoderOptions } from './decoder.ts';
 import { FramingError } from './errors.ts';
@@ -11,7 +12,9 @@ import { bytesPayload, type Payload, utf8Payload } from './payload.ts';
 import { type StandardSchemaV1, schemaPayload } from './standard-schema.ts';
 import { DecodeStream, type DecodeStreamOptions, EncodeStream, type EncodeStreamOptions } from './streams.ts';
 
-/** From here on a payload is not copied to stand beside its prefix: net sends pieces below this size from a copy anyway. */
+/**
+ * From here on a payload is not copied to stand beside its prefix: net sends pieces below this size from a copy anyway.
+ */
 const LARGE_BYTES = 4096;
 
 /** `In` is what is received, `Out` what may be sent: with a schema that transforms, they differ. */
@@ -24,7 +27,7 @@ export class Codec<In, Out = In> {
     this.payload = payload;
   }
 
-  // ------------------------------------------------------------------------------------------------ what the bytes mean
+  // --------------------------------------------------------------------------------------------- what the bytes mean
 
   /** Frames are text. Bytes that aren't UTF-8 are refused: `BAD_UTF8`. */
   utf8(this: Codec<Buffer, Uint8Array>): Codec<string> {
@@ -48,8 +51,9 @@ export class Codec<In, Out = In> {
   }
 
   /**
-   * Checks what is received with a schema of any library that implements Standard Schema, and hands out what the schema makes of it. What is
-   * sent is not checked. A schema that validates asynchronously is refused with the first frame: `SCHEMA`.
+   * Checks what is received with a schema of any library that implements Standard Schema, and hands out what the schema
+   * makes of it. What is sent is not checked. A schema that validates asynchronously is refused with the first frame:
+   * `SCHEMA`.
    *
    * @see https://standardschema.dev
    */
@@ -79,7 +83,7 @@ export class Codec<In, Out = In> {
     return new Codec(this.framing, payload);
   }
 
-  // ----------------------------------------------------------------------------------------------------------- decoding
+  // -------------------------------------------------------------------------------------------------------- decoding
 
   /** A decoder for one stream of bytes: the form on its own, and the one that sessions use. */
   decoder(onFrame: (frame: In) => void, options?: DecoderOptions): Decoder<In> {
@@ -91,14 +95,18 @@ export class Codec<In, Out = In> {
     return new FrameReader(this, source, options);
   }
 
-  /** A Node.js stream: bytes are written to it, frames are read from it. `pipeline(socket, codec.decodeStream(), ...)` */
+  /**
+   * A Node.js stream: bytes are written to it, frames are read from it. `pipeline(socket, codec.decodeStream(), ...)`
+   */
   decodeStream(options?: DecodeStreamOptions): DecodeStream<In> {
     return new DecodeStream(this, options);
   }
 
-  // ----------------------------------------------------------------------------------------------------------- encoding
+  // -------------------------------------------------------------------------------------------------------- encoding
 
-  /** A Node.js stream: messages are written to it, bytes are read from it. `pipeline(..., codec.encodeStream(), socket)` */
+  /**
+   * A Node.js stream: messages are written to it, bytes are read from it. `pipeline(..., codec.encodeStream(), socket)`
+   */
   encodeStream(options?: EncodeStreamOptions): EncodeStream<Out> {
     return new EncodeStream(this, options);
   }
@@ -119,10 +127,11 @@ export class Codec<In, Out = In> {
   }
 
   /**
-   * Writes one frame into memory that is there already, such as a send buffer that many frames share, without another copy.
+   * Writes one frame into memory that is there already, such as a send buffer that many frames share, without another
+   * copy.
    *
-   * @returns where the frame ends; or, if it doesn't fit between `at` and the end of `target`, minus the number of bytes that it
-   *   needs, and then nothing was written
+   * @returns where the frame ends; or, if it doesn't fit between `at` and the end of `target`, minus the number of
+   *   bytes that it needs, and then nothing was written
    * @throws as `encode`; `target` may then have been written to behind `at`
    */
   encodeInto(message: Out, target: Buffer, at = 0): number {
@@ -136,8 +145,8 @@ export class Codec<In, Out = In> {
   }
 
   /**
-   * One frame as pieces for a gathering write. A large message of bytes is a piece itself and not copied, so it must not change until
-   * it is sent, as with `socket.write`; everything else is one piece of its own memory.
+   * One frame as pieces for a gathering write. A large message of bytes is a piece itself and not copied, so it must
+   * not change until it is sent, as with `socket.write`; everything else is one piece of its own memory.
    */
   pieces(message: Out): Uint8Array[] {
     const payload = this.payload.write(message);

@@ -1,8 +1,10 @@
 /**
- * Bytes in as TCP happens to cut them, frames out. Called by users, by the streams and the reader of this folder, and by sessions.
+ * Bytes in as TCP happens to cut them, frames out. Called by users, by the streams and the reader of this folder, and
+ * by sessions.
  *
- * Frames are read where their bytes lie. Only a frame that comes in several chunks is put together elsewhere (`#kept`), and then only as far
- * as it goes: the rest of the chunk is read in place again. `#kept` grows with what has arrived, not with what was declared.
+ * Frames are read where their bytes lie. Only a frame that comes in several chunks is put together elsewhere (`#kept`),
+ * and then only as far as it goes: the rest of the chunk is read in place again. `#kept` grows with what has arrived,
+ * not with what was declared.
  *
  *      chunk   |.....frame|.frame..|frame....|..
  *      kept    ^^^^^^ the end of the first       ^^ the beginning of the next
@@ -18,14 +20,16 @@ import { bytesPayload, type Payload } from './payload.ts';
 
 export interface DecoderOptions {
   /**
-   * Only of interest where frames are bytes. `copy`, unless given: a frame belongs to whom it was given, whatever happens to the chunk.
-   * Small frames are cut from copies of up to 8 KiB, and each keeps that much alive. `view`: a frame is a view of the chunk, good as
-   * long as nobody writes there; a frame out of several chunks is memory of its own.
+   * Only of interest where frames are bytes. `copy`, unless given: a frame belongs to whom it was given, whatever
+   * happens to the chunk. Small frames are cut from copies of up to 8 KiB, and each keeps that much alive. `view`: a
+   * frame is a view of the chunk, good as long as nobody writes there; a frame out of several chunks is memory of its
+   * own.
    */
   frames?: 'copy' | 'view' | undefined;
   /**
-   * Gets what is wrong with the content of a frame (`BAD_UTF8`, `BAD_JSON`, `SCHEMA`, and what your own payload throws); the frame is left out and
-   * decoding goes on behind it. Without it, that is the end of the decoder. Errors of the framing always are.
+   * Gets what is wrong with the content of a frame (`BAD_UTF8`, `BAD_JSON`, `SCHEMA`, and what your own payload
+   * throws); the frame is left out and decoding goes on behind it. Without it, that is the end of the decoder. Errors
+   * of the framing always are.
    */
   onBadPayload?: ((error: unknown) => void) | undefined;
 }
@@ -33,7 +37,10 @@ export interface DecoderOptions {
 const NOTHING = Buffer.alloc(0);
 /** How much is taken over at once when nobody knows where a frame ends. Doubles while it doesn't. */
 const FIRST_STEP_BYTES = 128;
-/** What is copied, or made a string, at once to be cut into frames. What a frame keeps alive is no more, or its own size. */
+/**
+ * What is copied, or made a string, at once to be cut into frames. What a frame keeps alive is no more, or its own
+ * size.
+ */
 const WINDOW_BYTES = 8192;
 /** Below this it pays to make a string of each frame. */
 const LEAST_TEXT_BYTES = 192;
@@ -100,10 +107,12 @@ export class Decoder<T> {
   }
 
   /**
-   * Takes bytes, and calls `onFrame` for each frame that is complete with them, before it returns. It keeps nothing of the chunk's memory: it
-   * may be lent only for this call, and be written over afterwards (see `frames: 'view'`, though).
+   * Takes bytes, and calls `onFrame` for each frame that is complete with them, before it returns. It keeps nothing of
+   * the chunk's memory: it may be lent only for this call, and be written over afterwards (see `frames: 'view'`,
+   * though).
    *
-   * What the codec or `onFrame` throws comes out here and ends the decoder: nothing further is decoded, and each later call throws it again.
+   * What the codec or `onFrame` throws comes out here and ends the decoder: nothing further is decoded, and each later
+   * call throws it again.
    *
    * @returns how many bytes were taken: all, unless `stop()` was called
    * @throws {FramingError} with the reason; see docs/errors.md
@@ -148,13 +157,17 @@ export class Decoder<T> {
     }
   }
 
-  /** Called in `onFrame`: `push` returns after this frame. The bytes it hasn't taken are still the caller's, to be pushed again. */
+  /**
+   * Called in `onFrame`: `push` returns after this frame. The bytes it hasn't taken are still the caller's, to be
+   * pushed again.
+   */
   stop(): void {
     this.#isStopped = true;
   }
 
   /**
-   * From the next frame on, another codec. Called in `onFrame`, it is good for the rest of the chunk already; no byte is lost or read twice.
+   * From the next frame on, another codec. Called in `onFrame`, it is good for the rest of the chunk already; no byte
+   * is lost or read twice.
    *
    * @returns this decoder, by its new type
    */
@@ -189,13 +202,14 @@ export class Decoder<T> {
     return error;
   }
 
-  // ---------------------------------------------------------------------------------------------------- where frames lie
+  // ------------------------------------------------------------------------------------------------ where frames lie
 
   /**
-   * Reads in a window of the chunk, from `from` on. Returns where the first unread byte is; what is left of the last window is kept.
+   * Reads in a window of the chunk, from `from` on. Returns where the first unread byte is; what is left of the last
+   * window is kept.
    *
-   * Frames that are handed out as bytes are cut from one copy, frames that are text from one string: that saves an allocation or a call
-   * for each. It also keeps alive what they were cut from, so that is a window, not the chunk.
+   * Frames that are handed out as bytes are cut from one copy, frames that are text from one string: that saves an
+   * allocation or a call for each. It also keeps alive what they were cut from, so that is a window, not the chunk.
    *
    * @hot bench/framing.ts, length-prefixed, lines
    */
@@ -223,7 +237,9 @@ export class Decoder<T> {
     return from + input.at;
   }
 
-  /** Reads on in what was kept, with as much of the chunk as the frame needs. Returns how much of the chunk is taken. */
+  /**
+   * Reads on in what was kept, with as much of the chunk as the frame needs. Returns how much of the chunk is taken.
+   */
   #readKept(chunk: Buffer): number {
     const input = this.#input;
     let taken = 0;
@@ -304,7 +320,7 @@ export class Decoder<T> {
     return false;
   }
 
-  // -------------------------------------------------------------------------------------------------------- what they are
+  // --------------------------------------------------------------------------------------------------- what they are
 
   /** @hot bench/framing.ts, length-prefixed */
   #deliver(view: Buffer | undefined): void {
@@ -334,7 +350,7 @@ export class Decoder<T> {
     return payload.readText(text.substring(frameStart, frameEnd));
   }
 
-  // ------------------------------------------------------------------------------------------------------- what is kept
+  // ---------------------------------------------------------------------------------------------------- what is kept
 
   /** The frame just found in `kept`, as memory of its own: `kept` itself, if the frame is most of it. */
   #frameOfKept(isLast: boolean): Buffer {
@@ -376,7 +392,10 @@ export function asBuffer(chunk: Uint8Array): Buffer {
   throw new FramingError('MISUSE', `a chunk is a Uint8Array, not ${said(chunk)}: has the stream an encoding?`);
 }
 
-/** Small copies come from Node's pool, as all small Buffers do; a large one not, since some versions have a pool of 64 KiB. */
+/**
+ * Small copies come from Node's pool, as all small Buffers do; a large one not, since some versions have a pool of 64
+ * KiB.
+ */
 function copyOf(window: Buffer): Buffer {
   if (window.length < 2048) return Buffer.from(window);
   const copy = Buffer.allocUnsafeSlow(window.length);

@@ -1,8 +1,8 @@
 /**
  * Frames that end with a delimiter: any sequence of bytes, or one of several. Also what lines.ts is made of.
  *
- * The first delimiter in the stream counts; of several that begin at the same byte, the longest. So where one is the beginning of another
- * ("\r" and "\r\n"), a frame is over only when the next byte, or the end, has shown which it was.
+ * The first delimiter in the stream counts; of several that begin at the same byte, the longest. So where one is the
+ * beginning of another ("\r" and "\r\n"), a frame is over only when the next byte, or the end, has shown which it was.
  */
 import { isUint8Array } from 'node:util/types';
 import { Codec } from './codec.ts';
@@ -13,17 +13,20 @@ import { bytesPayload } from './payload.ts';
 
 export interface DelimitedOptions extends LimitOptions {
   /**
-   * What happens to a frame over `maxFrameBytes`: `error` unless given; `skip` leaves it out, counts it in `skippedFrames` and goes on
-   * behind its delimiter, without ever holding more of it than the limit.
+   * What happens to a frame over `maxFrameBytes`: `error` unless given; `skip` leaves it out, counts it in
+   * `skippedFrames` and goes on behind its delimiter, without ever holding more of it than the limit.
    */
   onTooLarge?: 'error' | 'skip' | undefined;
-  /** What happens to bytes without a delimiter at the end of the stream: `error` (`TRUNCATED`) unless given, or `emit` as a frame. */
+  /**
+   * What happens to bytes without a delimiter at the end of the stream: `error` (`TRUNCATED`) unless given, or `emit`
+   * as a frame.
+   */
   unterminated?: 'error' | 'emit' | undefined;
 }
 
 /**
- * Frames with a delimiter behind each. Encoding writes the first delimiter that isn't the beginning of another one, and refuses a message
- * in which a delimiter would be found (`BAD_PAYLOAD`).
+ * Frames with a delimiter behind each. Encoding writes the first delimiter that isn't the beginning of another one, and
+ * refuses a message in which a delimiter would be found (`BAD_PAYLOAD`).
  *
  * @param delimiters - bytes or text (as UTF-8) of 1 to 255 bytes, or an array of them
  */
@@ -57,11 +60,13 @@ function startsWith(bytes: Buffer, beginning: Buffer): boolean {
   return bytes.subarray(0, beginning.length).equals(beginning);
 }
 
-/** Looks for a delimiter. What was found beyond its place stands in the object, since it is asked once for each frame. */
+/**
+ * Looks for a delimiter. What was found beyond its place stands in the object, since it is asked once for each frame.
+ */
 export interface Search {
   /**
-   * The place of the first delimiter from `from` on, or -1. With `isEnd` nothing follows that could complete one. `text` is the same as
-   * `bytes`, if there is one.
+   * The place of the first delimiter from `from` on, or -1. With `isEnd` nothing follows that could complete one.
+   * `text` is the same as `bytes`, if there is one.
    */
   next(bytes: Uint8Array, from: number, end: number, isEnd: boolean, text?: string): number;
   /** After a hit: how long that delimiter is. */
@@ -186,8 +191,8 @@ export class DelimitedFraming implements Framing {
 
   seal(target: Uint8Array, headAt: number, payloadBytes: number, tailAt: number): void {
     target.set(this.delimiters.tail, tailAt);
-    // Looking at both together finds also a delimiter that begins in the message and ends in the delimiter; or, since more follows, one that
-    // might end in the next message.
+    // Looking at both together finds also a delimiter that begins in the message and ends in the delimiter; or, since
+    // more follows, one that might end in the next message.
     const found = this.#search.next(target, headAt, tailAt + this.tailBytes, false);
     if (found !== tailAt) {
       const at = (found === -1 ? this.#search.resumeAt : found) - headAt;

@@ -1,6 +1,6 @@
 /**
- * The frames of a source of bytes, one at a time: for `for await`. The source is asked for its next chunk when all frames of the last one were
- * read, so a slow reader is what slows the sender down.
+ * The frames of a source of bytes, one at a time: for `for await`. The source is asked for its next chunk when all
+ * frames of the last one were read, so a slow reader is what slows the sender down.
  */
 import type { Codec } from './codec.ts';
 import { asBuffer, Decoder, type DecoderOptions } from './decoder.ts';
@@ -43,7 +43,10 @@ export class FrameReader<T> implements AsyncIterableIterator<T> {
     return this.#decoder.skippedFrames;
   }
 
-  /** The next frame, read when it is asked for. One call at a time. Errors, of the source too, come out once; then it is done. */
+  /**
+   * The next frame, read when it is asked for. One call at a time. Errors, of the source too, come out once; then it is
+   * done.
+   */
   async next(): Promise<IteratorResult<T, undefined>> {
     if (this.#isWaiting) throw new FramingError('MISUSE', 'next() was called before the last one was answered');
     this.#isWaiting = true;
@@ -77,8 +80,8 @@ export class FrameReader<T> implements AsyncIterableIterator<T> {
   }
 
   /**
-   * The frames that have not been asked for are read with another codec: no byte is lost. To be called between two `next()`; a `for await`
-   * that is left with `break` has ended the source.
+   * The frames that have not been asked for are read with another codec: no byte is lost. To be called between two
+   * `next()`; a `for await` that is left with `break` has ended the source.
    *
    * @returns this reader, by its new type
    */

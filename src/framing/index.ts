@@ -1,8 +1,9 @@
 /**
- * `millrace/framing`: codecs, from bytes to messages and back. Pure bytes: nothing here knows of sockets, so it works on whatever yields bytes.
+ * `millrace/framing`: codecs, from bytes to messages and back. Pure bytes: nothing here knows of sockets, so it works
+ * on whatever yields bytes.
  *
- * A codec is made once (`lengthPrefixed({ lengthFieldLength: 4 }).json(Message)`) and used in three forms: a decoder that is pushed chunks, Node.js streams,
- * and `for await`. See docs/framing.md.
+ * A codec is made once (`lengthPrefixed({ lengthFieldLength: 4 }).json(Message)`) and used in three forms: a decoder
+ * that is pushed chunks, Node.js streams, and `for await`. See docs/framing.md.
  */
 export { Codec, custom } from './codec.ts';
 export { Decoder, type DecoderOptions } from './decoder.ts';

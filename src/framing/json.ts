@@ -1,6 +1,6 @@
 /**
- * JSON in a frame. Two things are refused that JSON allows: nesting deeper than a limit, since the programs behind us recurse
- * over it, and keys that poison a prototype as soon as somebody copies the object.
+ * JSON in a frame. Two things are refused that JSON allows: nesting deeper than a limit, since the programs behind us
+ * recurse over it, and keys that poison a prototype as soon as somebody copies the object.
  */
 import { FramingError } from './errors.ts';
 import { integer, oneOf } from './options.ts';
@@ -10,8 +10,8 @@ export interface JsonOptions {
   /** How deep arrays and objects may be nested: 0 for none, 64 unless given. */
   maxDepth?: number | undefined;
   /**
-   * What happens to an object with a key `__proto__`, or `constructor` with a `prototype` in it. `JSON.parse` makes ordinary
-   * properties of them, which is harmless until the object is merged into another. `error` unless given.
+   * What happens to an object with a key `__proto__`, or `constructor` with a `prototype` in it. `JSON.parse` makes
+   * ordinary properties of them, which is harmless until the object is merged into another. `error` unless given.
    */
   poisonedKeys?: 'error' | 'keep' | undefined;
 }

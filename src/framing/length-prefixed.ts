@@ -7,8 +7,8 @@
  *      +-----------------------+-----------------------+--------------------------------+
  *      |<------- numSkip: not handed out ------>|<----------- the frame --------------->|
  *
- * The words are those of Netty and tokio-util; where those two differ (what `lengthAdjustment` is added to when `numSkip` isn't the
- * header's size), it is as in Netty: see docs/decisions/0040.
+ * The words are those of Netty and tokio-util; where those two differ (what `lengthAdjustment` is added to when
+ * `numSkip` isn't the header's size), it is as in Netty: see docs/decisions/0040.
  */
 import { Codec } from './codec.ts';
 import { FramingError, tooLarge } from './errors.ts';
@@ -22,21 +22,24 @@ export interface LengthPrefixedOptions extends LimitOptions {
   /** Bytes of the length field, 1 to 8; 4 unless given. Lengths above 2^53 - 1 are refused. */
   lengthFieldLength?: number | undefined;
   /**
-   * What has to be added to the length to get the number of bytes behind the length field; 0 unless given. Negative where the length
-   * counts parts of the header, positive where header fields that it doesn't count follow it.
+   * What has to be added to the length to get the number of bytes behind the length field; 0 unless given. Negative
+   * where the length counts parts of the header, positive where header fields that it doesn't count follow it.
    */
   lengthAdjustment?: number | undefined;
   /** Bytes of the beginning that aren't handed out; the header up to the end of the length field unless given. */
   numSkip?: number | undefined;
   /** `big` unless given. */
   endianness?: 'big' | 'little' | undefined;
-  /** Whether the length counts everything up to its own end, too: as a `lengthAdjustment` of minus that, to which it is added. */
+  /**
+   * Whether the length counts everything up to its own end, too: as a `lengthAdjustment` of minus that, to which it is
+   * added.
+   */
   lengthIncludesPrefix?: boolean | undefined;
 }
 
 /**
- * Frames with a length in front. Encoding is the mirror image: header bytes that `numSkip` takes away are written as zeros, those that it
- * leaves are taken from the message, and the length field is always set.
+ * Frames with a length in front. Encoding is the mirror image: header bytes that `numSkip` takes away are written as
+ * zeros, those that it leaves are taken from the message, and the length field is always set.
  *
  * @throws {MILLRACE_ERR_BAD_OPTION} an option that makes no sense
  * @example

@@ -1,4 +1,7 @@
-/** Lines: frames that end with a newline. It is a byte that is never part of another character, so lines are found before they are text. */
+/**
+ * Lines: frames that end with a newline. It is a byte that is never part of another character, so lines are found
+ * before they are text.
+ */
 import { Codec } from './codec.ts';
 import { ByteSearch, DelimitedFraming, type DelimitedOptions, type Delimiters, SequenceSearch } from './delimited.ts';
 import { oneOf } from './options.ts';
@@ -6,8 +9,9 @@ import { bytesPayload } from './payload.ts';
 
 export interface LinesOptions extends Omit<DelimitedOptions, 'unterminated'> {
   /**
-   * What ends a line. `any`, unless given: LF, and a CR in front of it is removed. `lf`: LF, and a CR is a character as any other. `crlf`: only
-   * CR LF, as many protocols demand; a lone LF is part of the line. Written is LF for `any` and `lf`.
+   * What ends a line. `any`, unless given: LF, and a CR in front of it is removed. `lf`: LF, and a CR is a character as
+   * any other. `crlf`: only CR LF, as many protocols demand; a lone LF is part of the line. Written is LF for `any` and
+   * `lf`.
    */
   newline?: 'any' | 'lf' | 'crlf' | undefined;
   /** What happens to a last line without a newline: `emit` unless given, or `error` (`TRUNCATED`). */

@@ -8,9 +8,9 @@ export const DEFAULT_MAX_FRAME_BYTES = 1024 * 1024;
 /** What every framing takes. */
 export interface LimitOptions {
   /**
-   * The most bytes a frame may have: of what is handed out, without prefix or delimiter. Larger ones are refused when they
-   * are declared, or when that many bytes have come without an end; on the way out, before anything is written. 1 MiB
-   * (1,048,576) unless given.
+   * The most bytes a frame may have: of what is handed out, without prefix or delimiter. Larger ones are refused when
+   * they are declared, or when that many bytes have come without an end; on the way out, before anything is written. 1
+   * MiB (1,048,576) unless given.
    */
   maxFrameBytes?: number | undefined;
 }

@@ -6,13 +6,13 @@ import { FramingError } from './errors.ts';
 /** Turns the bytes of one frame into a message, and a message into the bytes or the text of one frame. */
 export interface Payload<In, Out = In> {
   /**
-   * Reads the frame that lies in `bytes` from `start` to `end`. The memory is lent for this call: what is kept has to be a copy.
-   * What it throws ends the decoder, unless `onBadPayload` takes it.
+   * Reads the frame that lies in `bytes` from `start` to `end`. The memory is lent for this call: what is kept has to
+   * be a copy. What it throws ends the decoder, unless `onBadPayload` takes it.
    */
   read(bytes: Buffer, start: number, end: number): In;
   /**
-   * Reads a frame that is ASCII and a string already. Only for payloads that are text; it has to say the same as `read`. The string may be a
-   * part of a longer one (at most 8 KiB, or the frame), which it keeps alive.
+   * Reads a frame that is ASCII and a string already. Only for payloads that are text; it has to say the same as
+   * `read`. The string may be a part of a longer one (at most 8 KiB, or the frame), which it keeps alive.
    */
   readText?(text: string): In;
   /** What stands in the frame for this message: bytes, or text that will be UTF-8. */

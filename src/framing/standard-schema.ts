@@ -1,6 +1,6 @@
 /**
- * The part of Standard Schema that is needed here: an interface that Zod, Valibot, ArkType, Effect and others implement, so that
- * this package needs none of them.
+ * The part of Standard Schema that is needed here: an interface that Zod, Valibot, ArkType, Effect and others
+ * implement, so that this package needs none of them.
  *
  * @see https://standardschema.dev
  */
@@ -32,7 +32,9 @@ export declare namespace StandardSchemaV1 {
   export type Output<Schema extends StandardSchemaV1> = NonNullable<Schema['~standard']['types']>['output'];
 }
 
-/** Checks what `inner` reads. What is written is not checked: our own side has the compiler, the peer has its schema. */
+/**
+ * Checks what `inner` reads. What is written is not checked: our own side has the compiler, the peer has its schema.
+ */
 export function schemaPayload<Input, Output>(
   inner: Payload<unknown, unknown>,
   schema: StandardSchemaV1<Input, Output>,

@@ -1,6 +1,6 @@
 /**
- * Codecs as Node.js streams. Backpressure goes through both: a frame that nobody takes stops the decoding, and that stops the stream that writes
- * the bytes. `highWaterMark` counts messages on the one side and bytes on the other.
+ * Codecs as Node.js streams. Backpressure goes through both: a frame that nobody takes stops the decoding, and that
+ * stops the stream that writes the bytes. `highWaterMark` counts messages on the one side and bytes on the other.
  */
 import { Duplex, Transform, type TransformCallback } from 'node:stream';
 import type { Codec } from './codec.ts';
@@ -17,8 +17,8 @@ export interface DecodeStreamOptions extends DecoderOptions {
 type Done = (error?: Error | null) => void;
 
 /**
- * Bytes in, frames out. An error of the codec destroys it. A message that is `null` can't go through a Node.js stream, for which it is the end:
- * that is the error `BAD_PAYLOAD`; `frames()` and `decoder()` have no such limit.
+ * Bytes in, frames out. An error of the codec destroys it. A message that is `null` can't go through a Node.js stream,
+ * for which it is the end: that is the error `BAD_PAYLOAD`; `frames()` and `decoder()` have no such limit.
  */
 export class DecodeStream<T> extends Duplex {
   readonly #decoder: Decoder<T>;
@@ -89,7 +89,10 @@ export class DecodeStream<T> extends Duplex {
     done(error);
   }
 
-  /** Decodes until everything is taken or the reader has enough. A reader that reads within 'data' comes back here: it is let through. */
+  /**
+   * Decodes until everything is taken or the reader has enough. A reader that reads within 'data' comes back here: it
+   * is let through.
+   */
   #run(): void {
     if (this.#isRunning || this.#isFull || this.#whenTaken === undefined) return;
     this.#isRunning = true;

@@ -1,6 +1,7 @@
 /**
- * `millrace/framing/testing`: does a codec of yours keep its contract? Every sample is decoded whole, cut at every place, and byte by byte, in all
- * forms that this package has; the answer must always be the same. Memory that was lent is written over afterwards.
+ * `millrace/framing/testing`: does a codec of yours keep its contract? Every sample is decoded whole, cut at every
+ * place, and byte by byte, in all forms that this package has; the answer must always be the same. Memory that was lent
+ * is written over afterwards.
  */
 import assert from 'node:assert/strict';
 import { finished } from 'node:stream/promises';
@@ -49,13 +50,18 @@ interface Outcome<In> {
   error: string | undefined;
 }
 
-/** Above this size a sample is not cut at every pair of places, nor ended early in all forms, since that would take too long. */
+/**
+ * Above this size a sample is not cut at every pair of places, nor ended early in all forms, since that would take too
+ * long.
+ */
 const MOST_PAIRED_BYTES = 48;
 
 /**
- * Verifies a codec; for tests. What it finds it throws as an `AssertionError` that says which cut of which sample made a difference.
+ * Verifies a codec; for tests. What it finds it throws as an `AssertionError` that says which cut of which sample made
+ * a difference.
  *
- * - the frames of a sample don't depend on how its bytes are cut, nor on the form (decoder with copies and with views, stopped after each frame;
+ * - the frames of a sample don't depend on how its bytes are cut, nor on the form (decoder with copies and with views,
+ *   stopped after each frame;
  *   `frames()`; `decodeStream()`)
  * - nor does what happens when the stream ends at any earlier place
  * - `encode`, `encodeInto`, `pieces` and `encodeStream()` give the same bytes
@@ -280,7 +286,8 @@ async function decodeRead<In>(codec: Codec<In, never>, chunks: Buffer[]): Promis
 
 async function decodePiped<In>(codec: Codec<In, never>, chunks: Buffer[]): Promise<Outcome<In>> {
   const outcome: Outcome<In> = { frames: [], error: undefined };
-  // One frame at a time, so that each is held back once. Frames that wait when an error comes are thrown away by Node: listen.
+  // One frame at a time, so that each is held back once. Frames that wait when an error comes are thrown away by Node:
+  // listen.
   const stream = codec.decodeStream({ readableHighWaterMark: 1 });
   stream.on('data', (frame: In) => outcome.frames.push(frame));
   for (const chunk of chunks) stream.write(chunk);

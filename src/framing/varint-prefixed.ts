@@ -1,6 +1,6 @@
 /**
- * Frames with an unsigned LEB128 varint as length, as protobuf streams and multiformats have it: seven bits a byte, the lowest first, and
- * the highest bit says that another byte follows.
+ * Frames with an unsigned LEB128 varint as length, as protobuf streams and multiformats have it: seven bits a byte, the
+ * lowest first, and the highest bit says that another byte follows.
  *
  * @see https://protobuf.dev/programming-guides/encoding/#varints
  * @see https://github.com/multiformats/unsigned-varint
@@ -15,8 +15,8 @@ import { bytesPayload } from './payload.ts';
 const MOST_PREFIX_BYTES = 8;
 
 /**
- * Frames with a varint length in front. An encoding that is longer than it has to be is refused (`BAD_LENGTH`): with two ways to write a
- * length, what one side has checked is not what the other reads.
+ * Frames with a varint length in front. An encoding that is longer than it has to be is refused (`BAD_LENGTH`): with
+ * two ways to write a length, what one side has checked is not what the other reads.
  */
 export function varintPrefixed(options: LimitOptions = {}): Codec<Buffer, Uint8Array> {
   return new Codec(new VarintPrefix(options), bytesPayload);
