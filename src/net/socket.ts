@@ -688,8 +688,7 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
   const given: SocketOptions = typeof options === 'number' ? { fd: options } : { ...options };
   for (const name of ['objectMode', 'readableObjectMode', 'writableObjectMode'] as const)
     if (given[name]) throw invalidArgValue(`options.${name}`, given[name], 'is not supported');
-  // Nobody documents this option, but programs that patch net make sockets of handles of their own.
-  if (given.handle != null && !(given.handle instanceof Handle || given.handle instanceof BoundSocket))
+  if (given.handle != null && isForeign(given.handle))
     throw invalidArgType('options.handle', 'an instance of BoundSocket', given.handle);
   if (given.keepAliveInitialDelay !== undefined) {
     validateNumber(given.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
@@ -703,6 +702,15 @@ function checkedOptions(options?: SocketOptions | number): SocketOptions {
   given.autoDestroy = true;
   given.decodeStrings = false;
   return given;
+}
+
+/**
+ * Nobody documents the option `handle` as anything but a BoundSocket. Programs that patch net make sockets of streams of their
+ * own, which Node could write to and we can't; others give an object with the one method that they want to see called.
+ */
+function isForeign(handle: object): boolean {
+  if (handle instanceof Handle || handle instanceof BoundSocket) return false;
+  return typeof (handle as { writeBuffer?: unknown }).writeBuffer === 'function';
 }
 
 /** All that a constructor does after Duplex's; also for objects that were made by somebody else's constructor. */

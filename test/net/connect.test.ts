@@ -580,9 +580,17 @@ test('a handle of somebody else is refused', {
   ...limit,
   skip: engine === 'node' && "Node's handles are its own",
 }, () => {
-  const options = { handle: { readStart: () => 0 } };
+  const options = { handle: { readStart: () => 0, writeBuffer: () => 0 } };
   assert.throws(() => new net.Socket(options as object), {
     code: 'ERR_INVALID_ARG_TYPE',
     message: 'The "options.handle" property must be an instance of BoundSocket. Received an instance of Object',
   });
+});
+
+test('a handle without streams only has its methods called', limit, () => {
+  const calls: unknown[] = [];
+  const handle = { readStart: () => 0, setNoDelay: (on: boolean) => void calls.push(on) };
+  const socket = new net.Socket({ handle } as object);
+  socket.setNoDelay().setNoDelay(true).setNoDelay(false);
+  assert.deepEqual(calls, [true, false]);
 });
