@@ -224,12 +224,14 @@ function tell(name, { status, note }, output) {
 
 function lastError({ stdout, stderr }) {
   const text = stderr || stdout;
-  const line = /^(?:\w*Error\b.*|Mismatched .*|.*is not a (?:function|constructor).*)$/m.exec(text)?.[0];
+  const line = /^(?:\w*Error\b.*|.*Assertion failed: .*|Mismatched .*|.*is not a (?:function|constructor).*)$/m.exec(
+    text,
+  )?.[0];
   const last = text
     .trim()
     .split('\n')
     .findLast((one) => !/^\s*(?:at |\d+:|Node\.js v|\}?$)/.test(one));
-  return (line ?? last ?? '').slice(0, 200);
+  return (line ?? last ?? '').trim().slice(0, 200);
 }
 
 function hasFailed(result) {

@@ -35,8 +35,8 @@ Node's test suite, with \`net\` replaced by millrace: which tests were run, and 
 \`tools/node-suite.mjs\` from the records of its runs; it says nothing that was not run. The tests themselves are Node's and not
 part of this repository.
 
-The engine \`node\` is the control: Node's own \`net\`, handed to the tests in the same way. A test that fails there fails because
-of the machine, or because the suite is older than the Node.js that ran it.
+The engine \`node\` is the control: Node's own \`net\`, with what millrace adds to it, handed to the tests in the same way. A test
+that fails there fails because of the machine, or because the suite is older than the Node.js that ran it.
 
 A test counts when it uses \`net\` as documented, passes with \`node:net\` on the machine that wrote the list, and fails with an empty
 module in place of \`net\`.`;
