@@ -13,7 +13,7 @@ import { encodeIp, encodePath, type IpAddress } from './address.ts';
 import { connectAgain, standingHandle } from './connect-again.ts';
 import { isTraced, trace } from './debug.ts';
 import { hostPortException, ipBlocked } from './errors.ts';
-import { Handle } from './handle.ts';
+import { type Handle, newHandle } from './handle.ts';
 import type { Socket } from './socket.ts';
 import { setReuseAddress } from './socket-options.ts';
 import { kAdopt, kBound, kRace } from './symbols.ts';
@@ -58,7 +58,7 @@ export function takeHandle(socket: Socket, handle: Handle): void {
 function handleFor(socket: Socket, fd: number, isUnix: boolean): Handle {
   const first = socket._handle;
   const isFree = first !== null && first.fd < 0 && !first.isClosing && first.isUnix === isUnix;
-  if (!isFree || socket[kRace] !== null) return new Handle(turn, fd, isUnix);
+  if (!isFree || socket[kRace] !== null) return newHandle(turn, fd, isUnix);
   first.open(fd);
   return first;
 }

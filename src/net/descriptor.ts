@@ -9,7 +9,7 @@ import { AF, ERRNO, O, SOCK } from '../engine/abi.ts';
 import type { Native } from '../engine/native.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException, invalidFdType } from './errors.ts';
-import { familyOf, Handle } from './handle.ts';
+import { familyOf, type Handle, newHandle } from './handle.ts';
 import { getSocketType } from './socket-options.ts';
 import { validateInt32 } from './validate.ts';
 
@@ -26,7 +26,7 @@ export function openDescriptor(turn: Turn, fd: unknown): Handle {
   // Sockets stay as they are: O_NONBLOCK belongs to everybody who shares the open file (docs/decisions/0010). Only the
   // epoll ring has no other way to read and write a pipe without waiting.
   if (isPipe && kind === 'epoll') native.setBlocking(fd, false);
-  const handle = new Handle(turn, fd, type === 'PIPE', isPipe);
+  const handle = newHandle(turn, fd, type === 'PIPE', isPipe);
   const access = native.flags(fd) & O.ACCMODE;
   handle.canRead = access !== O.WRONLY;
   handle.canWrite = access !== O.RDONLY;

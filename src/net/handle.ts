@@ -31,7 +31,7 @@ import { readTcpInfo, type TcpInfo } from './tcp-info.ts';
 /** Who waits for a connection: src/net/connect.ts. */
 export type OnConnect = (errno: number, handle: Handle) => void;
 
-export class Handle extends Connection {
+export abstract class Handle extends Connection {
   /** Null between the attempts of a connect, and after one was given up. */
   socket: SocketClass | null = null;
   isReset = false;
@@ -49,7 +49,6 @@ export class Handle extends Connection {
   /** Its connection was made by connect(2), and neither that nor shutdown(2) was called again. */
   mayConnectAgain = false;
 
-  /** @param triggerAsyncId of the server that accepted it; else what runs now has caused it */
   constructor(turn: Turn, fd: number, isUnix: boolean, isPipe = false, triggerAsyncId = executionAsyncId()) {
     super(turn, fd, isUnix, isPipe);
     const type = isUnix ? 'PIPEWRAP' : 'TCPWRAP';
@@ -297,6 +296,15 @@ function deliver(socket: SocketClass, chunk: Buffer): boolean {
   if (!isFlowing || !socket.readableDidRead || socket.listenerCount('data') === 0) return socket.push(chunk);
   socket.emit('data', chunk);
   return true;
+}
+
+/** The names of Node's handles, which monitors show and programs ask for. */
+class TCP extends Handle {}
+class Pipe extends Handle {}
+
+/** @param triggerAsyncId of the server that accepted it; else what runs now has caused it */
+export function newHandle(turn: Turn, fd: number, isUnix: boolean, isPipe = false, triggerAsyncId?: number): Handle {
+  return new (isUnix ? Pipe : TCP)(turn, fd, isUnix, isPipe, triggerAsyncId);
 }
 
 const scratch = Buffer.alloc(SOCKADDR_BYTES);

@@ -14,7 +14,7 @@ import { AF } from '../engine/abi.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException, invalidArgType, serverNotRunning, socketClosed } from './errors.ts';
-import { familyOf, Handle } from './handle.ts';
+import { familyOf, type Handle, newHandle } from './handle.ts';
 import { closeOnAbort } from './listen.ts';
 import { ServerClass } from './server.ts';
 import { ServerHandle } from './server-handle.ts';
@@ -113,7 +113,7 @@ function attachSocket(ticket: SocketTicket, options: AttachOptions): SocketClass
   const { fd, received, isEnded } = ticket;
   const { allowHalfOpen = ticket.allowHalfOpen, highWaterMark, signal, pauseOnConnect = false } = options;
   const keepAlive = getKeepAlive(native, fd);
-  const handle = new Handle(turn, fd, familyOf(native, fd) === AF.UNIX);
+  const handle = newHandle(turn, fd, familyOf(native, fd) === AF.UNIX);
   const socket = new SocketClass({
     handle,
     allowHalfOpen,

@@ -9,7 +9,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import type { IpAddress } from './address.ts';
-import { Handle } from './handle.ts';
+import { newHandle } from './handle.ts';
 import type { ServerClass } from './server.ts';
 import { ServerHandle } from './server-handle.ts';
 
@@ -91,7 +91,7 @@ export class NodeListener {
       return;
     }
     turn.ring.native.setBlocking(fd, turn.ring.kind === 'io_uring');
-    const handle = new Handle(turn, fd, this.isUnix, false, this.#context.asyncId());
+    const handle = newHandle(turn, fd, this.isUnix, false, this.#context.asyncId());
     this.#context.runInAsyncScope(this.server._accept, this.server, handle);
   }
 

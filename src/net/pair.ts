@@ -8,7 +8,7 @@ import { SOCK } from '../engine/abi.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException } from './errors.ts';
-import { Handle } from './handle.ts';
+import { newHandle } from './handle.ts';
 import { type Socket, SocketClass } from './socket.ts';
 import { validateBoolean, validateObject } from './validate.ts';
 
@@ -28,7 +28,7 @@ export function socketpair(options: SocketPairOptions = {}): [Socket, Socket] {
   const pair = turn.ring.native.socketPair(type);
   if (typeof pair === 'number') throw errnoException(-pair, 'socketpair');
   const [a, b] = pair.map(
-    (fd) => new SocketClass({ handle: new Handle(turn, fd, true), allowHalfOpen, manualStart: true }),
+    (fd) => new SocketClass({ handle: newHandle(turn, fd, true), allowHalfOpen, manualStart: true }),
   );
   return [a as Socket, b as Socket];
 }

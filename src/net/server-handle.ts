@@ -11,7 +11,7 @@ import { Listener } from '../engine/listener.ts';
 import type { Turn } from '../engine/turn.ts';
 import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
-import { familyOf, Handle } from './handle.ts';
+import { familyOf, type Handle, newHandle } from './handle.ts';
 import type { ServerClass } from './server.ts';
 import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
 
@@ -64,7 +64,7 @@ export class ServerHandle extends Listener {
 
   /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
   override onAccept(fd: number): void {
-    const handle = new Handle(this.turn, fd, this.isUnix, false, this.#context.asyncId());
+    const handle = newHandle(this.turn, fd, this.isUnix, false, this.#context.asyncId());
     this.#context.runInAsyncScope(this.onconnection, this, 0, handle);
   }
 

@@ -34,7 +34,7 @@ import {
   socketClosedBeforeConnection,
 } from './errors.ts';
 import { isWrapped, lendHandle } from './foreign-wrap.ts';
-import { Handle } from './handle.ts';
+import { Handle, newHandle } from './handle.ts';
 import { OnRead } from './on-read.ts';
 import type { Race } from './race.ts';
 import type { ServerClass } from './server.ts';
@@ -407,7 +407,7 @@ export class SocketClass extends Duplex {
     if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket: this });
     if (this._parent?.connecting) return this;
     if (this._handle === null) {
-      this._handle = new Handle(turn, -1, Boolean(options.path));
+      this._handle = newHandle(turn, -1, Boolean(options.path));
       this._handle.socket = this;
       if (this[kUnref]) this._handle.unref();
     }
@@ -765,7 +765,7 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
 /** The handle is not connected: nothing is read before `connect`. */
 function adoptBound(socket: SocketClass, bound: BoundSocket): void {
   const { fd, path } = bound[kTake]();
-  const handle = new Handle(turn, fd, path !== undefined);
+  const handle = newHandle(turn, fd, path !== undefined);
   handle.socket = socket;
   socket._handle = handle;
   socket[kBound] = { path, isUsed: false };
