@@ -1,10 +1,12 @@
-// node tools/test.mjs [--engine NAME] [--only TEXT] [--node PATH]: sets the checkout up and runs its tests.
+// node tools/test.mjs [--engine NAME] [--only TEXT] [--skip SUITES] [--node PATH]: sets the checkout up and runs its tests.
 //
 // A suite is a folder of test/. Those that don't depend on the engine run once, all others once for each engine that
 // this machine has. test/packages is npm packages on millrace: they are installed when they are first needed, and run on
-// plain Node only with --engine node, which is their control. Ends with one line, `N passed, N failed, N skipped`, summed over all runs.
+// plain Node only with --engine node, which is their control. Ends with one line, `N passed, N failed, N skipped`, summed
+// over all runs.
 //   --engine  io_uring, epoll or node: only this engine, and it is an error if it can't be had
 //   --only    only the test files whose path contains this text
+//   --skip    suites to leave out, with commas between them
 //   --node    the Node.js to test with, if not the one that runs this
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -23,7 +25,12 @@ const engines = ['io_uring', 'epoll', 'node'];
 const testTimeoutMs = 180_000;
 
 const { values: options } = parseArgs({
-  options: { engine: { type: 'string' }, only: { type: 'string' }, node: { type: 'string' } },
+  options: {
+    engine: { type: 'string' },
+    only: { type: 'string' },
+    skip: { type: 'string', default: '' },
+    node: { type: 'string' },
+  },
 });
 const node = options.node ?? process.execPath;
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -73,7 +80,7 @@ function testFiles() {
   return readdirSync(folder, { recursive: true })
     .map((name) => join(folder, String(name)))
     .filter((path) => path.endsWith('.test.js') && path.includes(options.only ?? ''))
-    .filter((path) => !leftOut.includes(suiteOf(path)))
+    .filter((path) => !leftOut.includes(suiteOf(path)) && !options.skip.split(',').includes(suiteOf(path)))
     .sort();
 }
 

