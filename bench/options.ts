@@ -30,7 +30,7 @@ export const usage = `npm run bench -- [case ...] [options]
   --rivals a,b            which servers: names, or the groups quick, usual, all, ours, nodes (default: quick, with --full all)
   --runs 3                runs of each server, alternating
   --seconds 0.6           measured phase of a run         (--full: 1.2)
-  --warmup 0.3            seconds before it, and with echoes at least 15,000 messages
+  --warmup 1              seconds before it, and with echoes at least 15,000 messages
   --size 64,16384         echo: bytes in a message                }
   --connections 50,1000   echo: connections                       } giving one of them runs every combination
   --in-flight 1           echo: messages on their way on each     }
@@ -51,7 +51,7 @@ export function readOptions(args: string[]): Options {
       full: { type: 'boolean', default: false },
       runs: { type: 'string', default: '3' },
       seconds: { type: 'string' },
-      warmup: { type: 'string', default: '0.3' },
+      warmup: { type: 'string', default: '1' },
       size: { type: 'string' },
       connections: { type: 'string' },
       'in-flight': { type: 'string' },

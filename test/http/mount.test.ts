@@ -17,7 +17,9 @@ import { collect, folder, leakGuard, limit, once, portOf, until } from '../suppo
 const isOwn = engine !== 'node';
 const pair = certificate();
 const needsOpenssl = { ...limit, skip: pair === undefined && 'no openssl here' };
-const hasCurl = await promisify(execFile)('curl', ['--version']).then(
+/** Without what may be preloaded into this process: curl with AddressSanitizer hangs. */
+const env = { ...process.env, LD_PRELOAD: '' };
+const hasCurl = await promisify(execFile)('curl', ['--version'], { env }).then(
   () => true,
   () => false,
 );
@@ -305,12 +307,15 @@ test('a tls server and a net server can be mounted as well', needsOpenssl, async
 
 test('curl speaks HTTP/1.1 and HTTP/2 to it', { ...needsOpenssl, skip: !hasCurl && 'no curl here' }, async (t) => {
   const curl = async (...args: string[]): Promise<string> =>
-    (await promisify(execFile)('curl', ['--silent', '--show-error', '--max-time', '5', '--noproxy', '*', ...args]))
-      .stdout;
+    (
+      await promisify(execFile)('curl', ['--silent', '--show-error', '--max-time', '5', '--noproxy', '*', ...args], {
+        env,
+      })
+    ).stdout;
   const plain = await up(http.createServer(answer), t);
   assert.match(await curl(`http://127.0.0.1:${portOf(plain)}/curl`), /^1\.1 \/curl 127\.0\.0\.1/);
   const h2c = await up(http2.createServer(answer2), t);
-  const { stdout: version } = await promisify(execFile)('curl', ['--version']);
+  const { stdout: version } = await promisify(execFile)('curl', ['--version'], { env });
   if (version.includes('HTTP2'))
     assert.match(await curl('--http2-prior-knowledge', `http://127.0.0.1:${portOf(h2c)}/curl`), /^2\.0 \/curl/);
   const secure = await up(http2.createSecureServer({ ...pair, allowHTTP1: true }, answer2), t);
