@@ -253,8 +253,9 @@ export class End {
     const { socket } = this;
     if (socket.destroyed || (socket as { _handle?: { isUnix?: boolean } })._handle?.isUnix) return;
     if (engine === 'node') {
-      // node:net throws for pipes, and between end() and its FIN emits EINVAL of 'reset', and never closes.
-      if (socket.writableEnded && !socket.writableFinished) return;
+      // node:net throws for pipes. Between end() and its FIN it emits EINVAL of 'reset' and never closes; while it
+      // connects, the reset waits for the connection, and end() may come first.
+      if (socket.connecting || (socket.writableEnded && !socket.writableFinished)) return;
       if ((socket as { _handle?: object })._handle?.constructor.name === 'Pipe') return;
     }
     socket.resetAndDestroy();
