@@ -81,3 +81,15 @@ export function loadNative(): Native | string {
   }
   return reason;
 }
+
+let part: Native | null | undefined;
+
+/** The native part without a ring, where there is one: for what Node itself can't do. */
+export function nativePart(): Native | null {
+  if (part === undefined) {
+    const isForUs = process.platform === 'linux' && process.versions['bun'] === undefined;
+    const loaded = isForUs ? loadNative() : '';
+    part = typeof loaded === 'string' ? null : loaded;
+  }
+  return part;
+}

@@ -3,11 +3,11 @@
  * is expected.
  */
 import type nodeNet from 'node:net';
+import type { TcpInfo } from '../engine/tcp-info.ts';
 import type { BlockListConstructor, CompleteBlockList } from './block-list.ts';
 import type { HappyEyeballs } from './defaults.ts';
 import type { SocketPairOptions } from './pair.ts';
 import type { NetPromises } from './promises.ts';
-import type { TcpInfo } from './tcp-info.ts';
 import type { AttachOptions, ServerTicket, SocketTicket, Ticket } from './ticket.ts';
 
 export type { AttachOptions, HappyEyeballs, ServerTicket, SocketTicket, TcpInfo, Ticket };

@@ -6,25 +6,20 @@
  */
 import type { BlockList } from 'node:net';
 import { AF, ERRNO } from '../engine/abi.ts';
+import { encodeIp, encodePath, type IpAddress } from '../engine/address.ts';
 import { Connection } from '../engine/connection.ts';
 import { choice } from '../engine/engine.ts';
+import { setReuseAddress } from '../engine/socket-options.ts';
+import type { Target } from '../engine/targets.ts';
 import type { Turn } from '../engine/turn.ts';
-import { encodeIp, encodePath, type IpAddress } from './address.ts';
 import { connectAgain, standingHandle } from './connect-again.ts';
 import { isTraced, trace } from './debug.ts';
 import { hostPortException, ipBlocked } from './errors.ts';
 import { type Handle, newHandle } from './handle.ts';
 import type { Socket } from './socket.ts';
-import { setReuseAddress } from './socket-options.ts';
 import { kAdopt, kBound, kRace } from './symbols.ts';
 
 const turn = choice.turn as Turn;
-
-/** An address that a name stands for. */
-export interface Target {
-  ip: string;
-  family: 4 | 6;
-}
 
 /** Where an attempt goes from and to. */
 export interface Route extends Target {

@@ -5,7 +5,8 @@
  * @see https://nodejs.org/api/net.html#socketconnectoptions-connectlistener `autoSelectFamily`
  */
 import { ERRNO } from '../engine/abi.ts';
-import { blockedError, connectHandle, lateError, openHandle, type Route, type Target, takeHandle } from './attempt.ts';
+import type { Target } from '../engine/targets.ts';
+import { blockedError, connectHandle, lateError, openHandle, type Route, takeHandle } from './attempt.ts';
 import { isTraced, trace } from './debug.ts';
 import { aggregateConnectError, socketConnectionTimeout } from './errors.ts';
 import type { Handle } from './handle.ts';

@@ -8,13 +8,13 @@
  */
 import { isIP } from 'node:net';
 import { AF, ERRNO } from '../engine/abi.ts';
-import { builtins } from '../engine/builtins.ts';
+import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
 import { Connection } from '../engine/connection.ts';
 import { choice } from '../engine/engine.ts';
+import { removePath } from '../engine/open-listener.ts';
+import { setReuseAddress, setReusePort, setV6Only } from '../engine/socket-options.ts';
 import type { Turn } from '../engine/turn.ts';
-import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException, hostPortException, invalidArgValue, socketHandleAdopted } from './errors.ts';
-import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
 import { validateBoolean, validateObject, validatePort, validateString } from './validate.ts';
 
 const turn = choice.turn as Turn;
@@ -100,16 +100,6 @@ export class BoundSocket {
 
   #checkIsOurs(): void {
     if (this.#fd < 0) throw socketHandleAdopted();
-  }
-}
-
-/** unix(7): the path stays when the socket is closed; an abstract one has none. */
-export function removePath(path: string): void {
-  if (path.startsWith('\0')) return;
-  try {
-    builtins.fs.unlinkSync(path);
-  } catch {
-    // somebody else removed it
   }
 }
 

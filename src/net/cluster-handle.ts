@@ -7,8 +7,8 @@
  * for a connection (if not, another worker gets it), and to close it when the worker disconnects.
  */
 import nodeNet from 'node:net';
+import type { IpAddress } from '../engine/address.ts';
 import { builtins } from '../engine/builtins.ts';
-import type { IpAddress } from './address.ts';
 import type { Address } from './listen.ts';
 import { type NodeHandle, NodeListener } from './node-handle.ts';
 import type { ServerClass } from './server.ts';

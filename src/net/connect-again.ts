@@ -3,7 +3,7 @@
  * comes of it is what the kernel and libuv answer. They answer the same on every Node line.
  */
 import { ERRNO } from '../engine/abi.ts';
-import type { IpAddress } from './address.ts';
+import type { IpAddress } from '../engine/address.ts';
 import { hostPortException } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';

@@ -9,7 +9,8 @@
 import type dns from 'node:dns';
 import { isIP } from 'node:net';
 import { builtins } from '../engine/builtins.ts';
-import { connectOnce, connectPath, failLater, type Target } from './attempt.ts';
+import { interleave } from '../engine/targets.ts';
+import { connectOnce, connectPath, failLater } from './attempt.ts';
 import { Attempts } from './attempts.ts';
 import { standingHandle } from './connect-again.ts';
 import {
@@ -191,22 +192,4 @@ function onAddresses(
   if (targets.length === 1 || standingHandle(socket) !== null) connectOnce(socket, { ...route, ...only });
   else if (plan.delayMs !== undefined) Race.start(socket, targets, course, plan.delayMs);
   else new Attempts(socket, targets, route.port, route.localPort, plan.timeoutMs).next();
-}
-
-/**
- * Valid addresses without repeats, families taking turns, the family of the first one first (RFC 8305 section 4, with a
- * First Address Family Count of 1); within a family the resolver's order stays.
- */
-function interleave(found: Partial<dns.LookupAddress>[]): Target[] {
-  const byFamily = new Map<number, Set<string>>();
-  for (const { address, family } of found) {
-    if (typeof address !== 'string' || !isIP(address) || (family !== 4 && family !== 6)) continue;
-    if (!byFamily.has(family)) byFamily.set(family, new Set());
-    byFamily.get(family)?.add(address);
-  }
-  const lists = [...byFamily].map(([family, ips]) => [...ips].map((ip) => ({ ip, family: family as 4 | 6 })));
-  const targets: Target[] = [];
-  for (let i = 0; lists.some((list) => i < list.length); i++)
-    for (const list of lists) if (list[i] !== undefined) targets.push(list[i] as Target);
-  return targets;
 }

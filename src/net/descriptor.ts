@@ -7,10 +7,10 @@ import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { AF, ERRNO, O, SOCK } from '../engine/abi.ts';
 import type { Native } from '../engine/native.ts';
+import { familyOf, getSocketType } from '../engine/socket-options.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException, invalidFdType } from './errors.ts';
-import { familyOf, type Handle, newHandle } from './handle.ts';
-import { getSocketType } from './socket-options.ts';
+import { type Handle, newHandle } from './handle.ts';
 import { validateInt32 } from './validate.ts';
 
 export type DescriptorType = 'TCP' | 'PIPE' | 'UDP' | 'TTY' | 'FILE' | 'UNKNOWN';

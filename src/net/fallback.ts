@@ -6,7 +6,9 @@
  */
 import { channel } from 'node:diagnostics_channel';
 import nodeNet from 'node:net';
-import { loadNative, type Native } from '../engine/native.ts';
+import { nativePart } from '../engine/native.ts';
+import { setUserTimeout } from '../engine/socket-options.ts';
+import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
 import type { Server as ApiServer, Socket as ApiSocket, Net } from './api.ts';
 import { BlockList } from './block-list.ts';
 import { connectionsOf } from './connections.ts';
@@ -14,8 +16,6 @@ import { errnoException, featureUnavailable } from './errors.ts';
 import type { SocketPairOptions } from './pair.ts';
 import { promisesOf } from './promises.ts';
 import { SocketAddress } from './socket-address.ts';
-import { setUserTimeout } from './socket-options.ts';
-import { readTcpInfo, type TcpInfo } from './tcp-info.ts';
 import { validateBoolean, validateInt32, validateObject } from './validate.ts';
 
 /** What Node's classes have and @types/node does not tell. */
@@ -79,17 +79,6 @@ const Server = subclass(
 function extend<T extends object>(prototype: T, methods: object & ThisType<T>): void {
   for (const [key, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(methods)))
     Object.defineProperty(prototype, key, { ...descriptor, enumerable: false });
-}
-
-/** The native part, where there is one: for what Node itself can't do. */
-let native: Native | null | undefined;
-function nativePart(): Native | null {
-  if (native === undefined) {
-    const isForUs = process.platform === 'linux' && process.versions['bun'] === undefined;
-    const loaded = isForUs ? loadNative() : '';
-    native = typeof loaded === 'string' ? null : loaded;
-  }
-  return native;
 }
 
 // ---- sockets of a server ----

@@ -6,27 +6,27 @@
  */
 import { AsyncResource, executionAsyncId } from 'node:async_hooks';
 import { AF, ERRNO } from '../engine/abi.ts';
+import { decodeIp, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
 import { Connection, type Piece } from '../engine/connection.ts';
 import type { LargeBuffers } from '../engine/large-buffers.ts';
-import type { Native } from '../engine/native.ts';
-import type { Turn } from '../engine/turn.ts';
-import { decodeIp, type IpAddress, SOCKADDR_BYTES } from './address.ts';
-import { inContext } from './context.ts';
-import { isTraced, trace } from './debug.ts';
-import { errnoException } from './errors.ts';
-import { copyOut } from './slab.ts';
-import type { SocketClass } from './socket.ts';
 import {
+  familyOf,
   getTypeOfService,
   setKeepAlive,
   setNoDelay,
   setReset,
   setTypeOfService,
   setUserTimeout,
-} from './socket-options.ts';
+} from '../engine/socket-options.ts';
+import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
+import type { Turn } from '../engine/turn.ts';
+import { inContext } from './context.ts';
+import { isTraced, trace } from './debug.ts';
+import { errnoException } from './errors.ts';
+import { copyOut } from './slab.ts';
+import type { SocketClass } from './socket.ts';
 import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from './symbols.ts';
-import { readTcpInfo, type TcpInfo } from './tcp-info.ts';
 
 /** Who waits for a connection: src/net/connect.ts. */
 export type OnConnect = (errno: number, handle: Handle) => void;
@@ -308,9 +308,3 @@ export function newHandle(turn: Turn, fd: number, isUnix: boolean, isPipe = fals
 }
 
 const scratch = Buffer.alloc(SOCKADDR_BYTES);
-
-/** The address family of an open socket: AF.UNIX, AF.INET, AF.INET6 or `-errno`. */
-export function familyOf(native: Native, fd: number): number {
-  const length = native.name(fd, false, scratch);
-  return length < 0 ? length : scratch.readUInt16LE(0);
-}

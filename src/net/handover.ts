@@ -12,15 +12,15 @@
  */
 import { AF } from '../engine/abi.ts';
 import { choice } from '../engine/engine.ts';
+import { familyOf, getKeepAlive, getNoDelay } from '../engine/socket-options.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException, invalidArgType, serverNotRunning, socketClosed } from './errors.ts';
-import { familyOf, type Handle, newHandle } from './handle.ts';
+import { type Handle, newHandle } from './handle.ts';
 import { closeOnAbort } from './listen.ts';
 import { ServerClass } from './server.ts';
 import { ServerHandle } from './server-handle.ts';
 import { copyOut } from './slab.ts';
 import { SocketClass } from './socket.ts';
-import { getKeepAlive, getNoDelay } from './socket-options.ts';
 import { kBound, kOnRead } from './symbols.ts';
 import {
   type AttachOptions,

@@ -6,9 +6,9 @@
  * In: `onconnection` of the handle. Out: `server._accept(handle)`.
  */
 import { AsyncResource } from 'node:async_hooks';
+import type { IpAddress } from '../engine/address.ts';
 import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
-import type { IpAddress } from './address.ts';
 import { newHandle } from './handle.ts';
 import type { ServerClass } from './server.ts';
 import { ServerHandle } from './server-handle.ts';

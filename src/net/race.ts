@@ -12,7 +12,8 @@
  * While attempts are under way none of them is the socket's handle: the socket has its race instead, and closes it when
  * it is destroyed.
  */
-import { blockedError, connectHandle, openHandle, type Route, type Target, takeHandle } from './attempt.ts';
+import type { Target } from '../engine/targets.ts';
+import { blockedError, connectHandle, openHandle, type Route, takeHandle } from './attempt.ts';
 import { overlappingConnectError } from './errors.ts';
 import type { Handle } from './handle.ts';
 import type { Socket } from './socket.ts';

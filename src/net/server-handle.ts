@@ -1,45 +1,19 @@
 /**
- * A listening socket: opening one for a place, and `server._handle`, which makes a handle of each accepted descriptor.
+ * A listening socket as `server._handle`, which makes a handle of each accepted descriptor.
  *
- * In: where to listen, from server.ts. Out: `server._accept(handle)`.
+ * In: an open descriptor, from server.ts. Out: `server._accept(handle)`.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { AF, ERRNO } from '../engine/abi.ts';
-import { Connection } from '../engine/connection.ts';
+import { decodeIp, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
 import { choice } from '../engine/engine.ts';
 import { Listener } from '../engine/listener.ts';
+import { warnOfBackOff } from '../engine/open-listener.ts';
 import type { Turn } from '../engine/turn.ts';
-import { decodeIp, encodeIp, encodePath, type IpAddress, SOCKADDR_BYTES } from './address.ts';
 import { errnoException } from './errors.ts';
-import { familyOf, type Handle, newHandle } from './handle.ts';
+import { type Handle, newHandle } from './handle.ts';
 import type { ServerClass } from './server.ts';
-import { setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
 
 const turn = choice.turn as Turn;
-
-/** Where a server listens. */
-export interface Place {
-  address: string | null;
-  port: number | undefined;
-  /** -1 is a unix socket. */
-  family: 4 | 6 | -1;
-  fd: number | undefined;
-  ipv6Only: boolean;
-  reusePort: boolean;
-}
-
-/** A listening descriptor; `isShared` if it may be somebody else's, too. */
-export interface Opened {
-  fd: number;
-  isUnix: boolean;
-  isShared: boolean;
-  place: Place;
-}
-
-const EADDRINUSE = 98;
-const EACCES = 13;
-const MOST_DESCRIPTORS = 2 ** 31 - 1;
-const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
 
 /** A listening socket of our own: `server._handle`. */
 export class ServerHandle extends Listener {
@@ -75,11 +49,7 @@ export class ServerHandle extends Listener {
   override onBackOff(errno: number, delayMs: number): void {
     if (this.#hasWarned) return;
     this.#hasWarned = true;
-    const { code } = errnoException(errno, 'accept');
-    process.emitWarning(`accept: ${code}, connections wait in the backlog; next attempt in ${delayMs} ms`, {
-      type: 'MillraceWarning',
-      code: 'MILLRACE_WARN_ACCEPT',
-    });
+    warnOfBackOff(errno, delayMs);
   }
 
   override onClosed(): void {
@@ -101,52 +71,4 @@ export class ServerHandle extends Listener {
     if (ip !== undefined) Object.assign(out, { address: ip.address, family: ip.family, port: ip.port });
     return 0;
   }
-}
-
-/** Opens, binds and listens. Without an address: every address of both families, or of IPv4 where there is no IPv6. */
-export function openListener(place: Place, backlog: number): Opened | number {
-  if (place.fd !== undefined) return adoptListener(place, place.fd, backlog);
-  if (place.address === null) {
-    const both = bindAndListen({ ...place, address: UNSPECIFIED[6], family: 6 }, backlog);
-    if (typeof both === 'object') return both;
-    // As in Node: a bind(2) that fails says "no IPv6", a listen(2) that fails (somebody else listens) is final.
-    place.address = both === -EADDRINUSE ? UNSPECIFIED[6] : UNSPECIFIED[4];
-    if (both === -EADDRINUSE) return both;
-  }
-  return bindAndListen(place, backlog);
-}
-
-function bindAndListen(place: Place, backlog: number): Opened | number {
-  const { native } = turn.ring;
-  const isUnix = place.family === -1;
-  const address = place.address as string;
-  const sockaddr = isUnix ? encodePath(address) : encodeIp(address, place.port ?? 0, place.family as 4 | 6);
-  if (sockaddr === undefined) return -ERRNO.EINVAL;
-  const fd = Connection.socket(turn, isUnix ? AF.UNIX : place.family === 6 ? AF.INET6 : AF.INET);
-  if (fd < 0) return fd;
-  let result = 0;
-  if (!isUnix) {
-    setReuseAddress(native, fd);
-    if (place.reusePort) result = setReusePort(native, fd);
-    if (result === 0 && place.family === 6) result = setV6Only(native, fd, place.ipv6Only);
-  }
-  if (result === 0) result = native.bind(fd, sockaddr);
-  if (isUnix && result === -ERRNO.ENOENT) result = -EACCES; // as libuv, so that it is the same everywhere
-  if (result === 0) result = native.listen(fd, backlog);
-  if (result === 0) return { fd, isUnix, isShared: false, place };
-  native.closeDescriptor(fd);
-  return result;
-}
-
-/** `listen({ fd })`: somebody else opened it, and others may have it, too. */
-function adoptListener(place: Place, fd: number, backlog: number): Opened | number {
-  const { native } = turn.ring;
-  if (!Number.isInteger(fd) || fd > MOST_DESCRIPTORS) return -ERRNO.EINVAL;
-  const family = familyOf(native, fd);
-  if (family < 0) return -ERRNO.EINVAL;
-  if (turn.slots.has(fd)) return -ERRNO.EEXIST; // what libuv says, whose epoll knows it already
-  const result = native.listen(fd, backlog);
-  if (result < 0) return result;
-  native.setBlocking(fd, false);
-  return { fd, isUnix: family === AF.UNIX, isShared: true, place };
 }

@@ -9,12 +9,12 @@ import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { BlockList } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
+import type { IpAddress } from '../engine/address.ts';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
+import { openListener, type Place, removePath } from '../engine/open-listener.ts';
 import type { Turn } from '../engine/turn.ts';
-import type { IpAddress } from './address.ts';
 import { validateBlockList } from './block-list.ts';
-import { removePath } from './bound-socket.ts';
 import { callable } from './callable.ts';
 import { connectionsOf } from './connections.ts';
 import { isTraced, trace } from './debug.ts';
@@ -23,7 +23,7 @@ import type { Handle } from './handle.ts';
 import { isIdle } from './idle.ts';
 import { LISTEN, listen, listenChannels } from './listen.ts';
 import type { NodeListener } from './node-handle.ts';
-import { openListener, type Place, ServerHandle } from './server-handle.ts';
+import { ServerHandle } from './server-handle.ts';
 import { SocketClass } from './socket.ts';
 import { kSockets } from './symbols.ts';
 import { validateNumber } from './validate.ts';
@@ -110,7 +110,7 @@ export class ServerClass extends EventEmitter {
         ipv6Only: (flags & LISTEN.IPV6ONLY) !== 0,
         reusePort: (flags & LISTEN.REUSEPORT) !== 0,
       };
-      const opened = openListener(place, backlog || BACKLOG);
+      const opened = openListener(turn, place, backlog || BACKLOG);
       if (typeof opened === 'number') {
         this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
         this._failToListen(-opened, place.address, port);

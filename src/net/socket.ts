@@ -12,12 +12,14 @@
 import { channel } from 'node:diagnostics_channel';
 import nodeNet, { type BlockList } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
+import type { IpAddress } from '../engine/address.ts';
 import { choice } from '../engine/engine.ts';
+import { removePath } from '../engine/open-listener.ts';
+import type { TcpInfo } from '../engine/tcp-info.ts';
 import type { Turn } from '../engine/turn.ts';
-import type { IpAddress } from './address.ts';
 import { type Callback, normalizeArgs } from './args.ts';
 import { validateBlockList } from './block-list.ts';
-import { BoundSocket, kTake, removePath } from './bound-socket.ts';
+import { BoundSocket, kTake } from './bound-socket.ts';
 import { callable, describeAsNode } from './callable.ts';
 import { type ConnectOptions, connectSocket } from './connect.ts';
 import { inContext } from './context.ts';
@@ -49,7 +51,6 @@ import {
   kSockets,
   kTurnCork,
 } from './symbols.ts';
-import type { TcpInfo } from './tcp-info.ts';
 import {
   timerDuration,
   validateAbortSignal,

@@ -8,8 +8,8 @@
  * ```
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { AF } from '../engine/abi.ts';
-import { builtins } from '../engine/builtins.ts';
+import { AF } from './abi.ts';
+import { builtins } from './builtins.ts';
 
 /** Bytes that hold any address. */
 export const SOCKADDR_BYTES = 128;

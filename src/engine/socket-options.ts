@@ -1,6 +1,7 @@
 /** Socket options by setsockopt(2): tcp(7), socket(7), ip(7), ipv6(7). Each returns 0 or `-errno`. */
-import { ERRNO } from '../engine/abi.ts';
-import type { Native } from '../engine/native.ts';
+import { ERRNO } from './abi.ts';
+import { SOCKADDR_BYTES } from './address.ts';
+import type { Native } from './native.ts';
 
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
@@ -96,6 +97,14 @@ export function getTypeOfService(native: Native, fd: number, isIpv6: boolean): n
 export function getSocketType(native: Native, fd: number): number {
   const result = native.getOption(fd, SOL_SOCKET, SO_TYPE, one);
   return result < 0 ? result : (value[0] as number);
+}
+
+const sockaddr = Buffer.alloc(SOCKADDR_BYTES);
+
+/** The address family of an open socket: AF.UNIX, AF.INET, AF.INET6 or `-errno`. */
+export function familyOf(native: Native, fd: number): number {
+  const length = native.name(fd, false, sockaddr);
+  return length < 0 ? length : sockaddr.readUInt16LE(0);
 }
 
 /** close(2) then sends RST instead of FIN and drops what was not sent (socket(7), SO_LINGER with a time of 0). */

@@ -5,7 +5,7 @@
  * of it this kernel fills: a field behind that is undefined. Offsets and units are those of `struct tcp_info` in
  * include/uapi/linux/tcp.h, units also those of `tcp_get_info()` in net/ipv4/tcp.c.
  */
-import type { Native } from '../engine/native.ts';
+import type { Native } from './native.ts';
 
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
