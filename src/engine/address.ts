@@ -109,6 +109,13 @@ export function decodeIp(sockaddr: Buffer): IpAddress | undefined {
   return { address, family: 'IPv6', port: sockaddr.readUInt16BE(2) };
 }
 
+/** @returns the path of a unix socket, '' if it has none: the other half of `encodePath` */
+export function decodePath(sockaddr: Buffer): string {
+  if (sockaddr.length < 3) return '';
+  const end = sockaddr[2] === 0 ? -1 : sockaddr.indexOf(0, 2);
+  return sockaddr.toString('utf8', 2, end < 0 ? sockaddr.length : end);
+}
+
 function formatIpv4(bytes: Buffer, at: number): string {
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }

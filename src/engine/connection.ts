@@ -13,7 +13,7 @@ import { submitCancel } from './ops/cancel.ts';
 import { submitClose } from './ops/close.ts';
 import { completeConnect, submitConnect } from './ops/connect.ts';
 import { cancelRecv, completeLargeRecv, completeRecv, submitRecv } from './ops/recv.ts';
-import { completeSend, type Piece, sendMany, sendOne } from './ops/send.ts';
+import { completeSend, type Piece, sendMany, sendOne, submitSlot } from './ops/send.ts';
 import { completeShutdown, submitShutdown } from './ops/shutdown.ts';
 import type { Endpoint } from './slots.ts';
 import type { Flushable, Starved, Turn } from './turn.ts';
@@ -193,6 +193,11 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   /** Sends pieces in order, with one system call; the answer is `onSent`. @returns how many bytes @hot */
   sendMany(pieces: Piece[]): number {
     return sendMany(this, pieces);
+  }
+
+  /** Sends what was put into a slot of the arena, which is given back; the answer is `onSent`. @hot */
+  sendSlotted(offset: number, length: number): number {
+    return submitSlot(this, offset, length);
   }
 
   /** Ends the sending side, after the last send's completion; the answer is `onShutdown`. */

@@ -110,8 +110,8 @@ function gather(pieces: Piece[]): Buffer {
   return all.subarray(0, end); // text that is no hex or base64 has fewer bytes than it seems
 }
 
-/** @hot */
-function submitSlot(connection: Connection, offset: number, length: number): number {
+/** Sends what the caller has put into a slot of the arena, which is given back when it was sent. @hot */
+export function submitSlot(connection: Connection, offset: number, length: number): number {
   connection.sendSlot = offset;
   connection.sendAddress = connection.turn.arena.addressOf(offset);
   connection.sendLeft = length;

@@ -1,0 +1,395 @@
+/**
+ * A connection of the direct tier: what it has still to send, whether it reads, which side has ended, why it is closed. The
+ * same on every engine; what carries it is a `Link`.
+ *
+ * ```
+ *            write ──> link.gather ──┐ small, and nothing in flight
+ *              └─────> outbox ───────┴──> flush (the turn ends, or a send is done) ──> link.send ──> onSent
+ *
+ *   open ──> [data | drain | end | timeout]* ──> error? ──> close(reason)          each `open` has its `close`
+ * ```
+ */
+import type { IpAddress } from '../engine/address.ts';
+import type { TcpInfo } from '../engine/tcp-info.ts';
+import type { Connection as Api, CloseReason, Handlers, WriteStatus } from './api.ts';
+import { DirectError } from './errors.ts';
+import { Idle, type IdleOwner, type Side } from './idle.ts';
+import type { Link, LinkOwner } from './link.ts';
+import { type Beginning, checkHandlers, flag, integer, type Limits } from './options.ts';
+import { Outbox } from './outbox.ts';
+
+/** Who made a connection: told when it is closed. */
+export interface Keeper {
+  forget(connection: DirectConnection): void;
+  /** Nothing comes after this. */
+  closed(): void;
+}
+
+const ENDED: CloseReason = { kind: 'ended' };
+const TERMINATED: CloseReason = { kind: 'terminated' };
+/** The peer's doing: what write(2) and read(2) say after its RST. */
+const RESETS: readonly unknown[] = ['ECONNRESET', 'EPIPE'];
+
+// biome-ignore lint/suspicious/noExplicitAny: the data of a connection is its user's
+export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleOwner {
+  data: Data = undefined as Data;
+  handlers: Handlers<Data>;
+  bytesRead = 0;
+  isPaused = false;
+  isClosed = false;
+  isReadEnded = false;
+  readonly #link: Link;
+  readonly #limits: Limits;
+  readonly #keeper: Keeper | null;
+  readonly #allowHalfOpen: boolean;
+  /** Bytes that `write` took, less those that were dropped since. */
+  #taken = 0;
+  #outbox: Outbox | null = null;
+  #idle: Idle | null = null;
+  #needsDrain = false;
+  #isEnded = false;
+  #isShut = false;
+  #reason: CloseReason | null = null;
+  /** A handler threw, and no handler of errors was there. */
+  #isUnhandled = false;
+  #remote: IpAddress | undefined | null = null;
+  #local: IpAddress | undefined | null = null;
+
+  constructor(link: Link, beginning: Beginning, handlers: Handlers<Data>, keeper: Keeper | null) {
+    this.handlers = handlers;
+    this.#link = link;
+    this.#limits = beginning.limits;
+    this.#allowHalfOpen = beginning.allowHalfOpen;
+    this.#keeper = keeper;
+    link.owner = this;
+    if (beginning.noDelay) link.setNoDelay(true);
+    if (beginning.keepAlive) link.setKeepAlive(true, beginning.keepAliveInitialDelayMs);
+    if (beginning.readIdleMs > 0 || beginning.writeIdleMs > 0)
+      this.#setIdle(beginning.readIdleMs, beginning.writeIdleMs);
+  }
+
+  /** It stands: tells `open`, then reads. */
+  begin(): void {
+    const { handlers } = this;
+    if (handlers.open !== undefined) {
+      try {
+        handlers.open(this);
+      } catch (error) {
+        this.#threw(error);
+      }
+    }
+    if (this.#reason === null && !this.isPaused) this.#link.readStart();
+  }
+
+  // ---- from the link ----
+
+  /** @hot */
+  onData(view: Buffer): void {
+    if (this.#reason !== null) return;
+    this.bytesRead += view.length;
+    this.#idle?.received();
+    const { handlers } = this;
+    if (handlers.data === undefined) return;
+    try {
+      handlers.data(this, view);
+    } catch (error) {
+      this.#threw(error);
+    }
+  }
+
+  onEnd(): void {
+    if (this.#reason !== null || this.isReadEnded) return;
+    this.isReadEnded = true;
+    const { handlers } = this;
+    if (handlers.end !== undefined) {
+      try {
+        handlers.end(this);
+      } catch (error) {
+        this.#threw(error);
+      }
+    }
+    if (!this.#allowHalfOpen) this.end();
+    this.#link.flushLater(); // if ours has ended already, that was all
+  }
+
+  onError(error: NodeJS.ErrnoException): void {
+    if (this.#reason !== null) return;
+    this.#fail({ kind: RESETS.includes(error.code) ? 'reset' : 'error', error }, error);
+  }
+
+  onSendProgress(): void {
+    this.#idle?.sent();
+    this.#drain();
+  }
+
+  /** @hot */
+  onSent(): void {
+    this.#idle?.sent();
+    this.flush();
+    if (this.#needsDrain) this.#drain();
+  }
+
+  /** @hot */
+  get isSentInSilence(): boolean {
+    return !this.#needsDrain;
+  }
+
+  onClosed(): void {
+    const reason = this.#reason ?? TERMINATED;
+    this.isClosed = true;
+    this.#keeper?.forget(this);
+    const { handlers } = this;
+    if (handlers.close !== undefined) {
+      try {
+        handlers.close(this, reason);
+      } catch (error) {
+        throwLater(error);
+      }
+    }
+    if (this.#isUnhandled && reason.kind === 'handler') throwLater(reason.error);
+    this.#keeper?.closed();
+  }
+
+  onIdle(side: Side, afterMs: number): void {
+    const { handlers } = this;
+    if (this.#reason !== null) return;
+    const { context } = this.#link;
+    if (handlers.timeout === undefined) this.#close({ kind: 'timeout', side, afterMs });
+    else if (context === null) this.#timedOut(side);
+    else context.runInAsyncScope(this.#timedOut, this, side);
+  }
+
+  #timedOut(side: Side): void {
+    try {
+      this.handlers.timeout?.(this, side);
+    } catch (error) {
+      this.#threw(error);
+    }
+  }
+
+  /** Sends what was written, if nothing is in flight; behind the last byte follows the end. @hot */
+  flush(): void {
+    const link = this.#link;
+    if (link.isSending || this.#reason !== null) return;
+    const outbox = this.#outbox;
+    if (outbox !== null) {
+      const pieces = outbox.take();
+      if (outbox.bytes === 0) this.#outbox = null;
+      link.send(pieces);
+    } else if (link.gatheredBytes > 0) {
+      link.send(null);
+    } else if (this.#isEnded) {
+      this.#finish();
+    }
+  }
+
+  #finish(): void {
+    if (this.isReadEnded) {
+      this.#close(ENDED);
+    } else if (!this.#isShut) {
+      this.#isShut = true;
+      this.#link.shutdown();
+    }
+  }
+
+  #drain(): void {
+    if (!this.#needsDrain || this.#reason !== null || this.bufferedBytes > this.#limits.lowWaterMark) return;
+    this.#needsDrain = false;
+    const { handlers } = this;
+    if (handlers.drain === undefined) return;
+    try {
+      handlers.drain(this);
+    } catch (error) {
+      this.#threw(error);
+    }
+  }
+
+  // ---- from the user ----
+
+  get bufferedBytes(): number {
+    return this.#taken - this.#link.bytesSent;
+  }
+
+  get bytesWritten(): number {
+    return this.#link.bytesSent;
+  }
+
+  get isWritable(): boolean {
+    return !this.#isEnded && this.#reason === null;
+  }
+
+  /** @hot */
+  write(chunk: Uint8Array | string, encoding: BufferEncoding = 'utf8'): WriteStatus {
+    if (typeof chunk === 'string') checkEncoding(encoding);
+    else if (!(chunk instanceof Uint8Array)) throw badChunk(chunk);
+    if (this.#isEnded || this.#reason !== null) return 'dropped';
+    const link = this.#link;
+    const before = this.#taken - link.bytesSent;
+    // Three bytes a UTF-16 unit is the most that any encoding needs.
+    let bytes = typeof chunk === 'string' ? chunk.length * 3 : chunk.byteLength;
+    if (before + bytes > this.#limits.maxBufferedBytes) {
+      if (typeof chunk === 'string') bytes = Buffer.byteLength(chunk, encoding);
+      if (before + bytes > this.#limits.maxBufferedBytes && !this.#makeRoom(before, bytes)) return 'dropped';
+    }
+    if (before === 0) this.#idle?.sent();
+    let taken = this.#outbox === null ? link.gather(chunk, encoding) : -1;
+    if (taken < 0) {
+      this.#outbox ??= new Outbox(this.#limits.overflow === 'dropOldest');
+      taken = this.#outbox.add(chunk, encoding);
+    }
+    this.#taken += taken;
+    if (taken > 0 && !link.isSending) link.flushLater();
+    if (this.#taken - link.bytesSent <= this.#limits.highWaterMark) return 'sent';
+    this.#needsDrain = true;
+    return 'queued';
+  }
+
+  /** `bytes` more would pass the limit. @returns whether there is room for them now */
+  #makeRoom(before: number, bytes: number): boolean {
+    const { maxBufferedBytes, overflow } = this.#limits;
+    if (overflow === 'close') {
+      this.#close({ kind: 'overflow', bufferedBytes: before + bytes, limitBytes: maxBufferedBytes });
+      return false;
+    }
+    const tooMany = before + bytes - maxBufferedBytes;
+    const droppable = overflow === 'dropOldest' ? (this.#outbox?.bytes ?? 0) : 0;
+    if (droppable >= tooMany) {
+      const outbox = this.#outbox as Outbox;
+      this.#taken -= outbox.drop(tooMany);
+      if (outbox.bytes === 0) this.#outbox = null;
+      return true;
+    }
+    this.#needsDrain = true;
+    return false;
+  }
+
+  end(chunk?: Uint8Array | string, encoding?: BufferEncoding): void {
+    if (chunk !== undefined) this.write(chunk, encoding);
+    if (this.#isEnded || this.#reason !== null) return;
+    this.#isEnded = true;
+    this.#link.flushLater();
+  }
+
+  terminate(): void {
+    this.#close(TERMINATED);
+  }
+
+  pause(): void {
+    if (this.isPaused) return;
+    this.isPaused = true;
+    if (this.#reason === null && !this.isReadEnded) this.#link.readStop();
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.#idle?.received();
+    if (this.#reason === null && !this.isReadEnded) this.#link.readStart();
+  }
+
+  setTimeout(idle: { readMs?: number | undefined; writeMs?: number | undefined }): void {
+    const readMs = integer(idle.readMs, 'readMs', this.#idle?.readMs ?? 0);
+    const writeMs = integer(idle.writeMs, 'writeMs', this.#idle?.writeMs ?? 0);
+    if (this.#reason === null) this.#setIdle(readMs, writeMs);
+  }
+
+  #setIdle(readMs: number, writeMs: number): void {
+    this.#idle ??= new Idle(this);
+    this.#idle.set(readMs, writeMs);
+    if (readMs === 0 && writeMs === 0) this.#idle = null;
+  }
+
+  reload(handlers: Handlers<Data>): void {
+    checkHandlers(handlers);
+    this.handlers = handlers;
+  }
+
+  setNoDelay(on = true): void {
+    this.#link.setNoDelay(flag(on, 'on', true));
+  }
+
+  setKeepAlive(on: boolean, delayMs = 0): void {
+    this.#link.setKeepAlive(flag(on, 'on', true), integer(delayMs, 'delayMs', 0));
+  }
+
+  setUserTimeout(ms: number): void {
+    this.#link.setUserTimeout(integer(ms, 'ms', 0));
+  }
+
+  tcpInfo(): TcpInfo | undefined {
+    return this.#link.tcpInfo();
+  }
+
+  get remote(): IpAddress | undefined {
+    this.#remote ??= this.#link.name(true);
+    return this.#remote;
+  }
+
+  get local(): IpAddress | undefined {
+    this.#local ??= this.#link.name(false);
+    return this.#local;
+  }
+
+  ref(): void {
+    this.#link.ref();
+  }
+
+  unref(): void {
+    this.#link.unref();
+  }
+
+  // ---- the end ----
+
+  #threw(error: unknown): void {
+    if (this.handlers.error !== undefined) {
+      this.#fail({ kind: 'handler', error }, error);
+    } else if (this.#reason === null) {
+      this.#isUnhandled = true; // thrown on when it is closed
+      this.#close({ kind: 'handler', error });
+    } else {
+      throwLater(error); // it is being closed for another reason
+    }
+  }
+
+  #fail(reason: CloseReason, error: unknown): void {
+    const isFirst = this.#reason === null;
+    this.#reason ??= reason; // nothing begins any more while the error is told
+    try {
+      this.handlers.error?.(this, error);
+    } catch (another) {
+      throwLater(another);
+    }
+    if (isFirst) this.#leave(reason);
+  }
+
+  #close(reason: CloseReason): void {
+    if (this.#reason !== null) return;
+    this.#reason = reason;
+    this.#leave(reason);
+  }
+
+  /** Where bytes are lost, the peer sees a reset: it must not take a part for the whole. */
+  #leave({ kind }: CloseReason): void {
+    this.#idle?.stop();
+    this.#outbox = null;
+    this.#link.close(kind === 'terminated' || kind === 'handler' || this.bufferedBytes > 0);
+  }
+}
+
+/** As an 'uncaughtException', with the stack of where it was thrown. */
+export function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
+}
+
+function checkEncoding(encoding: BufferEncoding): void {
+  if (encoding !== 'utf8' && !Buffer.isEncoding(encoding))
+    throw new DirectError('BAD_CHUNK', `there is no encoding '${String(encoding)}'`);
+}
+
+const badChunk = (chunk: unknown): DirectError =>
+  new DirectError(
+    'BAD_CHUNK',
+    `a chunk must be a string or a Uint8Array, not ${chunk === null ? 'null' : typeof chunk}`,
+  );

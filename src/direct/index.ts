@@ -1,0 +1,20 @@
+/**
+ * `millrace/direct`: connections as handlers instead of streams. docs/direct.md shows how it is used; api.ts says what
+ * everything means.
+ */
+export type {
+  CloseReason,
+  Connection,
+  ConnectionOptions,
+  ConnectOptions,
+  Handlers,
+  ListenOptions,
+  OverflowPolicy,
+  Server,
+  WriteLimits,
+  WriteStatus,
+} from './api.ts';
+export { connect } from './connect.ts';
+export { DirectError, type DirectReason, directReasons } from './errors.ts';
+export { listen } from './listen.ts';
+export { TICK_MS, Wheel, WheelEntry, wheel } from './wheel.ts';
