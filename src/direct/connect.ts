@@ -110,7 +110,8 @@ function findGoals(route: Route, found: (error: Error | null, goals: Goal[]) => 
       found(error, []);
       return;
     }
-    const targets = interleave(Array.isArray(addresses) ? addresses : []);
+    // A lookup of the user's may have brought anything.
+    const targets = interleave(Array.isArray(addresses) ? addresses.map((each) => each ?? {}) : []);
     const usable = targets.filter((target) => family === 0 || target.family === family);
     found(
       usable.length === 0 ? hostPortException(ERRNO.EADDRNOTAVAIL, 'connect', host, port) : null,

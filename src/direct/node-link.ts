@@ -87,8 +87,10 @@ export class NodeLink implements Link {
   close(isReset: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (isReset && !this.#isUnix) this.#socket.resetAndDestroy();
-    else this.#socket.destroy();
+    // What `resetAndDestroy` sets; but that waits until everything was sent first. libuv resets nothing that is shut down.
+    const socket = this.#socket as Socket & { resetAndClosing?: boolean };
+    socket.resetAndClosing = isReset && !this.#isUnix && !socket.writableEnded;
+    socket.destroy();
   }
 
   ref(): void {
