@@ -3,12 +3,14 @@
 export interface Goal {
   /** Ids of trials. */
   trials: RegExp;
-  /** Which of ours: both rings if absent. */
+  /** Which of ours: the drop-in for node:net if absent. */
+  tier?: 'direct';
+  /** Both rings if absent. */
   ring?: 'io_uring' | 'epoll';
   /** A number of the sample; the trial's cost if absent. */
   figure?: string;
   atMost: number;
-  /** A rival's name, `node`, or `self`. */
+  /** A rival's name, `node`, `self`; or `one`: `atMost` is no ratio but the figure itself. */
   of: string;
   /** Where the other figure is from, if it is another trial. */
   ofTrial?: string;
@@ -31,5 +33,9 @@ export const goals: readonly Goal[] = [
   { trials: /^bulk-/, atMost: 0.85, of: 'node' },
   { trials: /^churn-/, atMost: 0.7, of: 'node' },
   { trials: /^idle-/, atMost: 0.6, of: 'node' },
+  // The direct tier.
+  { tier: 'direct', trials: /^echo-64x50x1$/, ring: 'io_uring', atMost: 0.5, of: 'node' },
+  { tier: 'direct', trials: /^echo-64x50x1$/, ring: 'io_uring', atMost: 1.15, of: 'c-uring' },
+  { tier: 'direct', trials: /^idle-10000$/, atMost: 1024, of: 'one' },
   { trials: /^neighbours-[1-9]/, atMost: 1.15, of: 'self', ofTrial: 'neighbours-0' },
 ];

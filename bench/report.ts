@@ -125,11 +125,11 @@ export function judge(goals: readonly Goal[], finished: readonly Finished[]): Ve
       .flatMap((goal) => (goal.ring ? [goal.ring] : ['io_uring', 'epoll']).map((ring) => ({ goal, ring })))
       .flatMap(({ goal, ring }) => {
         const figure = goal.figure ?? trial.cost.key;
-        const own = best(rounds, `millrace-${ring}`, figure);
+        const own = best(rounds, `${goal.tier ?? 'millrace'}-${ring}`, figure);
         if (!own) return [];
         const there = goal.ofTrial ? finished.find((one) => one.trial.id === goal.ofTrial)?.rounds : rounds;
         const name = goal.of === 'self' ? own.name : goal.of;
-        const of = there && (name === 'node' ? baseline(there, figure) : only(there, name, figure));
+        const of = name === 'one' ? { name, value: 1 } : there && otherOf(there, name, figure);
         const ratio = of && own.value / of.value;
         return [
           {
@@ -146,6 +146,9 @@ export function judge(goals: readonly Goal[], finished: readonly Finished[]): Ve
   );
 }
 
+const otherOf = (rounds: Rounds, name: string, key: string): { name: string; value: number } | undefined =>
+  name === 'node' ? baseline(rounds, key) : only(rounds, name, key);
+
 function only(rounds: Rounds, name: string, key: string): { name: string; value: number } | undefined {
   const value = medianOf(rounds, name, key);
   return value === undefined ? undefined : { name, value };
@@ -153,6 +156,7 @@ function only(rounds: Rounds, name: string, key: string): { name: string; value:
 
 export function verdictLine({ trial, figure, own, of, atMost, ratio, isMet }: Verdict): string {
   const word = isMet === undefined ? 'unknown' : isMet ? 'met    ' : 'MISSED ';
+  if (of === 'one') return `${word} ${trial}, ${figure}: ${own} has ${ratio?.toFixed(0)}, at most ${atMost}`;
   return `${word} ${trial}, ${figure}: ${own} is ${ratio?.toFixed(3) ?? 'not to be compared'} of ${of}, at most ${atMost.toFixed(2)}`;
 }
 

@@ -80,11 +80,25 @@ function onNode(suffix: string, binary: (shop: Workshop) => string, nodeTier: Ri
       env: { MILLRACE_ENGINE: name },
       sameNode: `node${suffix}`,
     });
+  const direct = (name: string): Rival =>
+    one(`direct-${name}`, '', name, `millrace/direct on ${name}`, {
+      family: 'ours',
+      env: { MILLRACE_ENGINE: name },
+      sameNode: `node${suffix}`,
+      kinds: plainKinds,
+      tier: suffix === '@26' ? 'usual' : 'full',
+      prepare: (shop) => {
+        const node = binary(shop);
+        const command = [node, program('servers/direct.js')];
+        return { command, gc: ['--expose-gc'], version: output(node, '--version') };
+      },
+    });
   return [
     one('node', 'node-net', 'node:net', 'node:net', { family: 'node', tier: nodeTier }),
     ours('io_uring', 'io_uring'),
     ours('epoll', 'epoll'),
-    // The direct tier goes here: the same, with a server of its own in servers/direct.ts.
+    direct('io_uring'),
+    direct('epoll'),
   ];
 }
 

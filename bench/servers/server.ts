@@ -14,10 +14,8 @@
 //   send-file F, receive-file F  by pipe(), from and to a file; the latter answers like `sink`
 import { createReadStream, createWriteStream } from 'node:fs';
 import type { Socket } from 'node:net';
-import process from 'node:process';
-import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { announce, answerUntilEnd, block } from './answers.ts';
 
 type Net = Pick<typeof import('node:net'), 'createServer'> & { engine?: string };
 
@@ -32,9 +30,6 @@ const net: Net = values.impl === 'millrace' ? await import('millrace') : await i
 
 const sockets = new Set<Socket>();
 let errors = 0;
-
-/** Byte p of every transfer, as load/transfer.c expects it. */
-const block = Buffer.from(Uint8Array.from({ length: 65_536 }, (_, p) => p ^ (p >> 8)));
 
 const kinds: Record<string, (socket: Socket) => void> = {
   echo: (socket) => socket.on('data', (data) => socket.write(data)),
@@ -100,22 +95,7 @@ const server = net.createServer({ noDelay: true, allowHalfOpen }, (socket) => {
 // The backlog is as long as the kernel allows, so that opening thousands at once loses no SYN.
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
   const { port } = server.address() as { port: number };
-  console.log(JSON.stringify({ port, pid: process.pid, engine: net.engine ?? 'node:net' }));
+  announce(port, net.engine ?? 'node:net');
 });
 
-/** Several collections with turns between them: finalizers run, and freed pages go back to the kernel from other threads. */
-async function collect(): Promise<void> {
-  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(isForced: boolean): void } };
-  const run = Bun ? () => Bun.gc(true) : gc;
-  if (!run) throw new Error('gc asked for without --expose-gc');
-  for (let round = 0; round < 4; round++) {
-    run();
-    await sleep(100);
-  }
-}
-
-for await (const line of createInterface({ input: process.stdin })) {
-  if (line === 'gc') await collect();
-  console.log(JSON.stringify({ connections: sockets.size, errors, heapUsed: process.memoryUsage().heapUsed }));
-}
-process.exit();
+await answerUntilEnd(() => ({ connections: sockets.size, errors }));
