@@ -20,10 +20,10 @@ export interface Count {
   systemCalls: number;
 }
 
-/** Instructions and system calls of the server on a message, for one engine (`node`: node:net itself). */
-export async function perMessage(node: string, server: string, engine: string): Promise<Count> {
-  const short = await total(node, server, engine, shortRounds);
-  const long = await total(node, server, engine, longRounds);
+/** Instructions and system calls of the server on a message, for one subject: an engine, `direct-` and an engine, or `node`. */
+export async function perMessage(node: string, server: string, subject: string): Promise<Count> {
+  const short = await total(node, server, subject, shortRounds);
+  const long = await total(node, server, subject, longRounds);
   const messages = (longRounds - shortRounds) * connections;
   return {
     instructions: (long.instructions - short.instructions) / messages,
@@ -31,8 +31,9 @@ export async function perMessage(node: string, server: string, engine: string): 
   };
 }
 
-async function total(node: string, server: string, engine: string, rounds: number): Promise<Count> {
-  const impl = engine === 'node' ? 'node-net' : 'millrace';
+async function total(node: string, server: string, subject: string, rounds: number): Promise<Count> {
+  const engine = subject.replace(/^direct-/, '');
+  const impl = engine === 'node' ? 'node-net' : engine === subject ? 'millrace' : 'direct';
   const valgrind = ['--tool=callgrind', '--callgrind-out-file=/dev/null', '--trace-syscalls=yes', '--log-fd=2'];
   const v8 = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1'];
   const args = ['--impl', impl, '--rounds', String(rounds), '--connections', String(connections)];

@@ -4,7 +4,7 @@
 //   --update     writes baseline.json: after a change that is meant to cost, in the same commit
 //   --strict     exit status 1 where it would warn
 //   --node PATH  a Node.js 24.21.0; else the one that `npm run bench -- --prepare` brought
-//   --engine E   io_uring, epoll or node (node:net, for comparison); may be repeated
+//   --engine E   io_uring, epoll or node (node:net, for comparison), direct-io_uring or direct-epoll; may be repeated
 //
 // Exit status: 0, also with warnings and where it can't run; the last line counts as CI's others do.
 import { spawnSync } from 'node:child_process';
@@ -24,7 +24,7 @@ const { values } = parseArgs({
     update: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
     node: { type: 'string' },
-    engine: { type: 'string', multiple: true, default: ['epoll'] },
+    engine: { type: 'string', multiple: true, default: ['epoll', 'direct-epoll'] },
   },
 });
 

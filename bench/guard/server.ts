@@ -1,4 +1,4 @@
-// The echo server whose instructions main.ts counts: node server.js --impl millrace|node-net --rounds R --connections N
+// The echo server whose instructions main.ts counts: node server.js --impl millrace|direct|node-net --rounds R --connections N
 //
 // Rounds in lockstep, so that what a turn has to do does not depend on time: when all N connections have been answered, the server
 // stands still in a read of stdin until the driver has seen all echoes, sent all messages of the next round and says so. A turn
@@ -15,7 +15,6 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '1' },
   },
 });
-const net: Net = values.impl === 'millrace' ? await import('millrace') : await import('node:net');
 const roundBytes = 64 * Number(values.connections);
 let left = Number(values.rounds);
 let bytes = 0;
@@ -27,16 +26,40 @@ function stand(): void {
   readSync(0, go);
 }
 
-const server = net.createServer({ noDelay: true }, (socket) => {
-  socket.on('data', (data) => {
-    socket.write(data);
-    bytes += data.length;
-    if (bytes < roundBytes) return;
-    bytes = 0;
-    setImmediate(stand); // after this turn's answers have left
+function count(length: number): void {
+  bytes += length;
+  if (bytes < roundBytes) return;
+  bytes = 0;
+  setImmediate(stand); // after this turn's answers have left
+}
+
+function announce(port: number | undefined, engine: string): void {
+  console.log(JSON.stringify({ port, engine }));
+}
+
+const place = { port: 0, hostname: '127.0.0.1', backlog: 4096 };
+
+if (values.impl === 'direct') {
+  const { engine } = await import('millrace');
+  const { listen } = await import('millrace/direct');
+  const { port } = await listen({
+    ...place,
+    data(c, view) {
+      c.write(view);
+      count(view.length);
+    },
   });
-});
-server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
-  const { port } = server.address() as { port: number };
-  console.log(JSON.stringify({ port, engine: net.engine ?? 'node' }));
-});
+  announce(port, engine);
+} else {
+  const net: Net = values.impl === 'millrace' ? await import('millrace') : await import('node:net');
+  const server = net.createServer({ noDelay: true }, (socket) => {
+    socket.on('data', (data) => {
+      socket.write(data);
+      count(data.length);
+    });
+  });
+  server.listen({ ...place, host: place.hostname }, () => {
+    const { port } = server.address() as { port: number };
+    announce(port, net.engine ?? 'node');
+  });
+}

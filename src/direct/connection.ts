@@ -15,7 +15,7 @@ import type { Connection as Api, CloseReason, Handlers, WriteStatus } from './ap
 import { DirectError } from './errors.ts';
 import { Idle, type IdleOwner, type Side } from './idle.ts';
 import type { Link, LinkOwner } from './link.ts';
-import { type Beginning, checkHandlers, flag, integer, type Limits } from './options.ts';
+import { type Beginning, checkHandlers, flag, integer } from './options.ts';
 import { Outbox } from './outbox.ts';
 
 /** Who made a connection: told when it is closed. */
@@ -24,6 +24,22 @@ export interface Keeper {
   /** Nothing comes after this. */
   closed(): void;
 }
+
+/** The state of a connection, in bits. */
+const IS = {
+  PAUSED: 1 << 0,
+  /** The peer has ended its side. */
+  READ_ENDED: 1 << 1,
+  /** Our side has ended, as far as the user is concerned. */
+  ENDED: 1 << 2,
+  /** And the peer has been told. */
+  SHUT: 1 << 3,
+  /** A write was told `queued` or `dropped`. */
+  FULL: 1 << 4,
+  /** A handler threw, and there was no handler of errors. */
+  UNHANDLED: 1 << 5,
+  CLOSED: 1 << 6,
+} as const;
 
 const ENDED: CloseReason = { kind: 'ended' };
 const TERMINATED: CloseReason = { kind: 'terminated' };
@@ -35,31 +51,23 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   data: Data = undefined as Data;
   handlers: Handlers<Data>;
   bytesRead = 0;
-  isPaused = false;
-  isClosed = false;
-  isReadEnded = false;
+  /** Of the bits of `IS`. Ten thousand connections may be idle: what each holds counts. */
+  #state: number = 0;
   readonly #link: Link;
-  readonly #limits: Limits;
+  readonly #beginning: Beginning;
   readonly #keeper: Keeper | null;
-  readonly #allowHalfOpen: boolean;
   /** Bytes that `write` took, less those that were dropped since. */
   #taken = 0;
   #outbox: Outbox | null = null;
   #idle: Idle | null = null;
-  #needsDrain = false;
-  #isEnded = false;
-  #isShut = false;
   #reason: CloseReason | null = null;
-  /** A handler threw, and no handler of errors was there. */
-  #isUnhandled = false;
-  #remote: IpAddress | undefined | null = null;
-  #local: IpAddress | undefined | null = null;
+  /** Addresses that were asked for: remote, local. */
+  #names: [IpAddress | undefined, IpAddress | undefined] | null = null;
 
   constructor(link: Link, beginning: Beginning, handlers: Handlers<Data>, keeper: Keeper | null) {
     this.handlers = handlers;
     this.#link = link;
-    this.#limits = beginning.limits;
-    this.#allowHalfOpen = beginning.allowHalfOpen;
+    this.#beginning = beginning;
     this.#keeper = keeper;
     link.owner = this;
     if (beginning.noDelay) link.setNoDelay(true);
@@ -81,6 +89,18 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     if (this.#reason === null && !this.isPaused) this.#link.readStart();
   }
 
+  get isPaused(): boolean {
+    return (this.#state & IS.PAUSED) !== 0;
+  }
+
+  get isReadEnded(): boolean {
+    return (this.#state & IS.READ_ENDED) !== 0;
+  }
+
+  get isClosed(): boolean {
+    return (this.#state & IS.CLOSED) !== 0;
+  }
+
   // ---- from the link ----
 
   /** @hot */
@@ -99,7 +119,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
 
   onEnd(): void {
     if (this.#reason !== null || this.isReadEnded) return;
-    this.isReadEnded = true;
+    this.#state |= IS.READ_ENDED;
     const { handlers } = this;
     if (handlers.end !== undefined) {
       try {
@@ -108,7 +128,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
         this.#threw(error);
       }
     }
-    if (!this.#allowHalfOpen) this.end();
+    if (!this.#beginning.allowHalfOpen) this.end();
     this.#link.flushLater(); // if ours has ended already, that was all
   }
 
@@ -126,17 +146,17 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   onSent(): void {
     this.#idle?.sent();
     this.flush();
-    if (this.#needsDrain) this.#drain();
+    if ((this.#state & IS.FULL) !== 0) this.#drain();
   }
 
   /** @hot */
   get isSentInSilence(): boolean {
-    return !this.#needsDrain;
+    return (this.#state & IS.FULL) === 0;
   }
 
   onClosed(): void {
     const reason = this.#reason ?? TERMINATED;
-    this.isClosed = true;
+    this.#state |= IS.CLOSED;
     this.#keeper?.forget(this);
     const { handlers } = this;
     if (handlers.close !== undefined) {
@@ -146,7 +166,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
         throwLater(error);
       }
     }
-    if (this.#isUnhandled && reason.kind === 'handler') throwLater(reason.error);
+    if ((this.#state & IS.UNHANDLED) !== 0 && reason.kind === 'handler') throwLater(reason.error);
     this.#keeper?.closed();
   }
 
@@ -178,7 +198,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
       link.send(pieces);
     } else if (link.gatheredBytes > 0) {
       link.send(null);
-    } else if (this.#isEnded) {
+    } else if ((this.#state & IS.ENDED) !== 0) {
       this.#finish();
     }
   }
@@ -186,15 +206,16 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   #finish(): void {
     if (this.isReadEnded) {
       this.#close(ENDED);
-    } else if (!this.#isShut) {
-      this.#isShut = true;
+    } else if ((this.#state & IS.SHUT) === 0) {
+      this.#state |= IS.SHUT;
       this.#link.shutdown();
     }
   }
 
   #drain(): void {
-    if (!this.#needsDrain || this.#reason !== null || this.bufferedBytes > this.#limits.lowWaterMark) return;
-    this.#needsDrain = false;
+    if ((this.#state & IS.FULL) === 0 || this.#reason !== null) return;
+    if (this.bufferedBytes > this.#beginning.limits.lowWaterMark) return;
+    this.#state &= ~IS.FULL;
     const { handlers } = this;
     if (handlers.drain === undefined) return;
     try {
@@ -215,38 +236,39 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   }
 
   get isWritable(): boolean {
-    return !this.#isEnded && this.#reason === null;
+    return (this.#state & IS.ENDED) === 0 && this.#reason === null;
   }
 
   /** @hot */
   write(chunk: Uint8Array | string, encoding: BufferEncoding = 'utf8'): WriteStatus {
     if (typeof chunk === 'string') checkEncoding(encoding);
     else if (!(chunk instanceof Uint8Array)) throw badChunk(chunk);
-    if (this.#isEnded || this.#reason !== null) return 'dropped';
+    if ((this.#state & IS.ENDED) !== 0 || this.#reason !== null) return 'dropped';
     const link = this.#link;
+    const { limits } = this.#beginning;
     const before = this.#taken - link.bytesSent;
     // Three bytes a UTF-16 unit is the most that any encoding needs.
     let bytes = typeof chunk === 'string' ? chunk.length * 3 : chunk.byteLength;
-    if (before + bytes > this.#limits.maxBufferedBytes) {
+    if (before + bytes > limits.maxBufferedBytes) {
       if (typeof chunk === 'string') bytes = Buffer.byteLength(chunk, encoding);
-      if (before + bytes > this.#limits.maxBufferedBytes && !this.#makeRoom(before, bytes)) return 'dropped';
+      if (before + bytes > limits.maxBufferedBytes && !this.#makeRoom(before, bytes)) return 'dropped';
     }
     if (before === 0) this.#idle?.sent();
     let taken = this.#outbox === null ? link.gather(chunk, encoding) : -1;
     if (taken < 0) {
-      this.#outbox ??= new Outbox(this.#limits.overflow === 'dropOldest');
+      this.#outbox ??= new Outbox(limits.overflow === 'dropOldest');
       taken = this.#outbox.add(chunk, encoding);
     }
     this.#taken += taken;
     if (taken > 0 && !link.isSending) link.flushLater();
-    if (this.#taken - link.bytesSent <= this.#limits.highWaterMark) return 'sent';
-    this.#needsDrain = true;
+    if (this.#taken - link.bytesSent <= limits.highWaterMark) return 'sent';
+    this.#state |= IS.FULL;
     return 'queued';
   }
 
   /** `bytes` more would pass the limit. @returns whether there is room for them now */
   #makeRoom(before: number, bytes: number): boolean {
-    const { maxBufferedBytes, overflow } = this.#limits;
+    const { maxBufferedBytes, overflow } = this.#beginning.limits;
     if (overflow === 'close') {
       this.#close({ kind: 'overflow', bufferedBytes: before + bytes, limitBytes: maxBufferedBytes });
       return false;
@@ -259,14 +281,14 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
       if (outbox.bytes === 0) this.#outbox = null;
       return true;
     }
-    this.#needsDrain = true;
+    this.#state |= IS.FULL;
     return false;
   }
 
   end(chunk?: Uint8Array | string, encoding?: BufferEncoding): void {
     if (chunk !== undefined) this.write(chunk, encoding);
-    if (this.#isEnded || this.#reason !== null) return;
-    this.#isEnded = true;
+    if (!this.isWritable) return;
+    this.#state |= IS.ENDED;
     this.#link.flushLater();
   }
 
@@ -276,13 +298,13 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
 
   pause(): void {
     if (this.isPaused) return;
-    this.isPaused = true;
+    this.#state |= IS.PAUSED;
     if (this.#reason === null && !this.isReadEnded) this.#link.readStop();
   }
 
   resume(): void {
     if (!this.isPaused) return;
-    this.isPaused = false;
+    this.#state &= ~IS.PAUSED;
     this.#idle?.received();
     if (this.#reason === null && !this.isReadEnded) this.#link.readStart();
   }
@@ -321,13 +343,15 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   }
 
   get remote(): IpAddress | undefined {
-    this.#remote ??= this.#link.name(true);
-    return this.#remote;
+    this.#names ??= [undefined, undefined];
+    this.#names[0] ??= this.#link.name(true);
+    return this.#names[0];
   }
 
   get local(): IpAddress | undefined {
-    this.#local ??= this.#link.name(false);
-    return this.#local;
+    this.#names ??= [undefined, undefined];
+    this.#names[1] ??= this.#link.name(false);
+    return this.#names[1];
   }
 
   ref(): void {
@@ -344,7 +368,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     if (this.handlers.error !== undefined) {
       this.#fail({ kind: 'handler', error }, error);
     } else if (this.#reason === null) {
-      this.#isUnhandled = true; // thrown on when it is closed
+      this.#state |= IS.UNHANDLED; // thrown on when it is closed
       this.#close({ kind: 'handler', error });
     } else {
       throwLater(error); // it is being closed for another reason
