@@ -96,6 +96,11 @@ export class Decoder<T> {
     return this.bufferedBytes > 0 || this.#finder.isMidFrame === true;
   }
 
+  /** In `onFrame`: the bytes of this frame, without prefix or delimiter. */
+  get frameBytes(): number {
+    return this.#input.frameEnd - this.#input.frameStart;
+  }
+
   /** Frames over the limit that were left out, where the framing does that. */
   get skippedFrames(): number {
     return this.#input.skippedFrames;
