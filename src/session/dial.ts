@@ -1,0 +1,86 @@
+/** `dial`: a session as a client. */
+import { connect } from '../direct/index.ts';
+import type { Session } from './api.ts';
+import * as channels from './channels.ts';
+import { systemClock } from './clock.ts';
+import { type SessionLimits, sessionRules } from './limits.ts';
+import { plainAddress } from './networks.ts';
+import type { SessionCloseReason } from './reasons.ts';
+import { checkCommon, connectionOptions, handlers, type SessionOptions } from './serve.ts';
+import { type Endpoint, LiveSession } from './session.ts';
+import { Sweep } from './sweep.ts';
+
+export interface DialOptions<In, Out> extends SessionOptions<In, Out> {
+  port?: number | undefined;
+  /** `localhost` unless given. */
+  host?: string | undefined;
+  /** Of a unix socket, in place of a port. */
+  path?: string | undefined;
+  localAddress?: string | undefined;
+  localPort?: number | undefined;
+  family?: 0 | 4 | 6 | undefined;
+  /** Without `firstByteMs`, `handshakeMs` and `idleMs` unless they are given: a server may have nothing to say. */
+  limits?: SessionLimits | undefined;
+  /** Gives up connecting after so many ms: ETIMEDOUT. 10,000 unless given; 0 for none. */
+  connectTimeoutMs?: number | undefined;
+  /**
+   * Our side stays open when the peer has ended. `false` unless given: it ends when the consumer has taken the last
+   * message.
+   */
+  allowHalfOpen?: boolean | undefined;
+  /** While connecting, gives up; afterwards, aborts the session. */
+  signal?: AbortSignal | undefined;
+  onClosed?: ((session: Session<In, Out>, reason: SessionCloseReason) => void) | undefined;
+  /** What `heartbeat.ping` threw. */
+  onError?: ((error: unknown, session: Session<In, Out>) => void) | undefined;
+  /** A message whose content is wrong. It is left out, then; without it, that is the end of the session. */
+  onBadMessage?: ((error: unknown, session: Session<In, Out>) => void) | undefined;
+}
+
+/**
+ * Connects.
+ *
+ * @returns the session, when it is connected
+ * @throws {MILLRACE_ERR_BAD_OPTION}
+ * @throws Node's errors: ECONNREFUSED, ETIMEDOUT, ENOTFOUND, …; the signal's reason when it was aborted
+ */
+export async function dial<In, Out>(options: DialOptions<In, Out>): Promise<Session<In, Out>> {
+  checkCommon(options);
+  const { codec, heartbeat, signal, clock = systemClock, onError, onClosed } = options;
+  const rules = sessionRules(options.limits, 'client');
+  const setup = {
+    ...{ codec, rules, heartbeat, sweep: Sweep.of(clock), goodbye: options.goodbye },
+    decodeAhead: options.decodeAhead !== false,
+    endsWithPeer: options.allowHalfOpen !== true,
+    onBadMessage: options.onBadMessage,
+    onClosed: (session: LiveSession<In, Out>, reason: SessionCloseReason) => {
+      signal?.removeEventListener('abort', onAbort);
+      if (channels.closed.hasSubscribers) channels.closed.publish({ session, reason });
+      onClosed?.(session, reason);
+    },
+    onError: (error: unknown, session: LiveSession<In, Out>) => {
+      if (channels.failed.hasSubscribers) channels.failed.publish({ error, session });
+      onError?.(error, session);
+    },
+  };
+  let session: LiveSession<In, Out> | undefined;
+  const onAbort = (): void => session?.abort(signal?.reason);
+  const { port, host, path, localAddress, localPort, family, connectTimeoutMs = 10_000 } = options;
+  await connect<Endpoint>({
+    ...{ port, hostname: host, path, localAddress, localPort, family, signal, timeoutMs: connectTimeoutMs },
+    ...connectionOptions(options, rules),
+    ...handlers,
+    open(connection) {
+      const { remote } = connection;
+      const peer = { address: remote && plainAddress(remote.address), port: remote?.port, proxy: undefined };
+      session = new LiveSession(connection, peer, setup);
+      connection.data = session;
+    },
+  });
+  const open = session as LiveSession<In, Out> | undefined;
+  if (open === undefined) throw new Error('connected without open()');
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  if (channels.opened.hasSubscribers) channels.opened.publish({ session: open });
+  return open;
+}
