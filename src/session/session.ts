@@ -73,6 +73,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   /** What comes behind `#rest`. */
   #tail: 'end' | Error | undefined;
   #hasIterator = false;
+  #isLoopLeft = false;
   #hasEnded = false;
   #holds = 0;
   #leaving: 'DRAINED' | 'MAX_AGE' | undefined;
@@ -110,9 +111,11 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     this.#hasIterator = true;
     const iterator: AsyncIterableIterator<In, undefined> = {
       next: () => this.#ask('step') as Promise<IteratorResult<In, undefined>>,
-      return: async () => {
-        await this.close();
-        return { done: true, value: undefined };
+      return: () => {
+        // Also when the loop's body throws; who awaits the handler tells that, and then it is the reason.
+        this.finish('CLOSED', closings.CLOSED);
+        this.#isLoopLeft = true;
+        return Promise.resolve({ done: true, value: undefined });
       },
       [Symbol.asyncIterator]: () => iterator,
     };
@@ -356,7 +359,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   // ---------------------------------------------------------------------------------------------------------- ending
 
   close(cause?: unknown): Promise<SessionCloseReason> {
-    const isEnded = cause === undefined && this.hasPeerEnded && this.#incoming.isOver;
+    const isEnded = cause === undefined && this.hasPeerEnded && this.#incoming.isOver && !this.#incoming.isBusy;
     const reason = this.#leaving ?? (isEnded ? 'ENDED' : 'CLOSED');
     this.finish(reason, closings[reason], cause);
     return this.closed;
@@ -364,7 +367,11 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   /** Ends well, for this reason: sends what waits, ends our side, and no longer listens. */
   finish(reason: ClosingReason, message: string, cause?: unknown): void {
-    if (this.#cause !== undefined || this.#over !== undefined) return;
+    if (this.#over !== undefined) return;
+    if (this.#cause !== undefined) {
+      if (reason === 'HANDLER_ERROR' && this.#isLoopLeft) this.#cause = { reason, message, cause };
+      return;
+    }
     this.#cause = { reason, message, cause };
     this.#throwAway();
     this.#incoming.finish();
@@ -374,6 +381,8 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   }
 
   abort(cause?: unknown): void {
+    // What was received until its end is still the consumer's.
+    if (this.#over !== undefined) return;
     this.#throwAway();
     this.cut('ABORTED', closings.ABORTED, undefined, cause);
   }

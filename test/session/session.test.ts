@@ -258,6 +258,21 @@ test('a handler that throws ends its own session only, and what it sent arrives'
   await other.has('STILL THERE\n');
 });
 
+test('a handler that throws within its loop is told the same, and at once', limit, async (t) => {
+  const problem = new Error('oops');
+  const serves = await serving(t, async (session) => {
+    for await (const _ of session) throw problem;
+  });
+  const peer = await raw(t, serves);
+  peer.socket.write('one\n');
+  await until(() => serves.errors.length === 1, 'told');
+  assert.deepEqual(serves.reasons, []);
+  assert.equal(await peer.over(), '');
+  peer.socket.end();
+  const reason = await serves.closed();
+  assert.deepEqual([reason.reason, reason.cause, serves.errors], ['HANDLER_ERROR', problem, [problem]]);
+});
+
 test('a peer that resets is no error of the handler', limit, async (t) => {
   const log: unknown[] = [];
   const serves = await serving(t, async (session) => {
