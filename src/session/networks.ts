@@ -2,11 +2,18 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { badOption } from './errors.ts';
 
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+const MAPPED = /^(?:::|(?:0{1,4}:){5})ffff:(?:(\d+\.\d+\.\d+\.\d+)|([\da-f]{1,4}):([\da-f]{1,4}))$/i;
 
-/** IPv4 within IPv6 (RFC 4291, 2.5.5.2), which a socket for both has, is IPv4. */
+/** IPv4 within IPv6 (RFC 4291, 2.5.5.2), which a socket for both has, is IPv4; in whichever way it is written. */
 export function plainAddress(address: string): string {
-  return MAPPED.exec(address)?.[1] ?? address;
+  const mapped = MAPPED.exec(address);
+  if (mapped === null) return address;
+  const [, dotted, high, low] = mapped;
+  if (dotted !== undefined) return dotted;
+  return [high, low]
+    .map((group) => Number.parseInt(group as string, 16))
+    .flatMap((group) => [group >> 8, group & 255])
+    .join('.');
 }
 
 /** The /64 of an IPv6 address, as a key: what one customer has. `undefined` for IPv4. */

@@ -26,7 +26,11 @@ test('the /64 of an address, however it is written', () => {
 test('IPv4 within IPv6 is IPv4', () => {
   assert.equal(plainAddress('::ffff:10.1.2.3'), '10.1.2.3');
   assert.equal(plainAddress('::FFFF:10.1.2.3'), '10.1.2.3');
-  assert.equal(plainAddress('::ffff:0:1'), '::ffff:0:1');
+  assert.equal(plainAddress('::ffff:c000:201'), '192.0.2.1');
+  assert.equal(plainAddress('0:0:0:0:0:ffff:192.0.2.1'), '192.0.2.1');
+  assert.equal(plainAddress('::ffff:0:1'), '0.0.0.1');
+  assert.equal(plainAddress('::fffe:c000:201'), '::fffe:c000:201');
+  assert.equal(plainAddress('2001:db8::ffff:c000:201'), '2001:db8::ffff:c000:201');
   assert.equal(plainAddress('10.1.2.3'), '10.1.2.3');
 });
 
