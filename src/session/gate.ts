@@ -40,9 +40,11 @@ export class Gate {
   enter(address: string | undefined): RefusalReason | undefined {
     if (address === undefined) return undefined;
     const { perAddress, perNetwork } = this.#rules;
-    if ((this.#addresses.get(address) ?? 0) >= perAddress) return 'TOO_MANY_FROM_ADDRESS';
+    if ((this.#addresses.get(address) ?? 0) >= perAddress) return this.#turnAway('TOO_MANY_FROM_ADDRESS');
     const network = networkOf(address);
-    if (network !== undefined && (this.#networks.get(network) ?? 0) >= perNetwork) return 'TOO_MANY_FROM_NETWORK';
+    if (network !== undefined && (this.#networks.get(network) ?? 0) >= perNetwork) {
+      return this.#turnAway('TOO_MANY_FROM_NETWORK');
+    }
     count(this.#addresses, address, 1);
     if (network !== undefined) count(this.#networks, network, 1);
     return undefined;
@@ -53,6 +55,12 @@ export class Gate {
     count(this.#addresses, address, -1);
     const network = networkOf(address);
     if (network !== undefined) count(this.#networks, network, -1);
+  }
+
+  /** Gives the token back: one address that has enough must not spend what the others need. */
+  #turnAway(reason: RefusalReason): RefusalReason {
+    this.#tokens = Math.min(this.#rules.acceptBurst, this.#tokens + 1);
+    return reason;
   }
 
   #takeToken(): boolean {
