@@ -12,6 +12,7 @@ export const refusals = {
   TOO_MANY_FROM_NETWORK: 'as many connections of this /64 of IPv6 as there may be are open',
   ACCEPT_RATE: 'connections come faster than they may',
   DRAINING: 'the server is being drained or closed',
+  PEER_GONE: 'the peer had reset the connection before it was accepted',
   PROXY_UNTRUSTED: 'the connection does not come from one of the trusted proxies',
   PROXY_HEADER_MISSING: 'a trusted proxy did not begin with a PROXY protocol header',
   PROXY_HEADER_BAD: 'the PROXY protocol header is not one',

@@ -133,7 +133,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
   /** @internal */
   onConnection(connection: Connection<Endpoint>): void {
     connection.data = NOBODY;
-    const refusal = this.#isStopping ? 'DRAINING' : this.#gate.arrive();
+    const refusal = this.#isStopping ? 'DRAINING' : this.#isGone(connection) ? 'PEER_GONE' : this.#gate.arrive();
     if (refusal !== undefined) {
       this.#refuse(connection, refusal);
       return;
@@ -152,6 +152,14 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
       this.#gate.gone();
       this.#refuse(connection, 'PROXY_UNTRUSTED');
     }
+  }
+
+  /**
+   * getpeername(2): ENOTCONN after a reset, although what came before it can still be read. Nobody knows whose it is, and
+   * it must not be taken for a unix socket, which has no address either.
+   */
+  #isGone(connection: Connection<Endpoint>): boolean {
+    return this.#listener.port !== undefined && connection.remote === undefined;
   }
 
   #awaitHeader(connection: Connection<Endpoint>, rules: ProxyRules): void {
