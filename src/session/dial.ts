@@ -9,6 +9,7 @@ import type { SessionCloseReason } from './reasons.ts';
 import { checkCommon, connectionOptions, handlers, type SessionOptions } from './serve.ts';
 import { type Endpoint, LiveSession } from './session.ts';
 import { Sweep } from './sweep.ts';
+import { tell } from './tell.ts';
 
 export interface DialOptions<In, Out> extends SessionOptions<In, Out> {
   port?: number | undefined;
@@ -60,7 +61,7 @@ export async function dial<In, Out>(options: DialOptions<In, Out>): Promise<Sess
     },
     onError: (error: unknown, session: LiveSession<In, Out>) => {
       if (channels.failed.hasSubscribers) channels.failed.publish({ error, session });
-      onError?.(error, session);
+      tell(() => onError?.(error, session));
     },
   };
   let session: LiveSession<In, Out> | undefined;

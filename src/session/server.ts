@@ -16,6 +16,7 @@ import { isIn, plainAddress } from './networks.ts';
 import { type ProxyRules, ProxyStage } from './proxy-stage.ts';
 import { closings, type RefusalReason, refusals, type SessionCloseReason } from './reasons.ts';
 import { type Endpoint, LiveSession, type SessionSetup } from './session.ts';
+import { tell } from './tell.ts';
 
 /** Runs for each session. When its promise is settled, the session ends: well, whichever way. */
 export type SessionHandler<In, Out> = (session: Session<In, Out>) => Promise<void>;
@@ -321,15 +322,4 @@ function peerOf(connection: Connection<Endpoint>, proxy: ProxyInfo | undefined):
 function isItsEnd(error: unknown): boolean {
   if (error instanceof SessionError) return error.reason !== 'MISUSE' && error.reason !== 'BAD_OPTION';
   return error instanceof Error && error.name === 'AbortError' && error.cause instanceof SessionError;
-}
-
-/** Calls back; what that throws is nobody's here. */
-function tell(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    process.nextTick(() => {
-      throw error;
-    });
-  }
 }

@@ -21,6 +21,7 @@ import type { Holder } from './memory.ts';
 import { Outgoing } from './outgoing.ts';
 import { type ClosingReason, closings, isGoodEnd, type SessionCloseReason } from './reasons.ts';
 import type { Sweep } from './sweep.ts';
+import { tell } from './tell.ts';
 import { Watch, type Watched } from './watch.ts';
 
 /** What `c.data` of a connection is: the session, or what comes before it. */
@@ -170,7 +171,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   #badPayload(): ((error: unknown) => void) | undefined {
     const { onBadMessage } = this.#setup;
-    return onBadMessage === undefined ? undefined : (error) => onBadMessage(error, this);
+    return onBadMessage === undefined ? undefined : (error) => tell(() => onBadMessage(error, this));
   }
 
   /** @hot bench/session.ts, echo */
