@@ -17,7 +17,7 @@ export interface WatermarkOptions {
   lowFrames?: number | undefined;
 }
 
-/** What happens to a message for which `maxBytes` has no room. */
+/** What happens to a message for which `maxBytes` or `maxFrames` has no room. */
 export type OverflowPolicy =
   /** The session is closed: `WRITE_OVERFLOW`. A peer that doesn't read is of no use. */
   | 'close'
@@ -29,6 +29,11 @@ export type OverflowPolicy =
 export interface WriteBufferOptions extends WatermarkOptions {
   /** The hard cap on what waits to be sent. A single message larger than that is taken if nothing else waits. 16 MiB. */
   maxBytes?: number | undefined;
+  /**
+   * The hard cap on the frames that wait in the session, above the high marks: many small ones take far more memory than
+   * their bytes. 65,536.
+   */
+  maxFrames?: number | undefined;
   /** `close` unless given. */
   onOverflow?: OverflowPolicy | undefined;
 }
@@ -97,7 +102,11 @@ export interface SessionRules {
   readonly maxAgeJitter: number;
   readonly lingerMs: number;
   readonly readBuffer: Watermarks;
-  readonly writeBuffer: Watermarks & { readonly maxBytes: number; readonly onOverflow: OverflowPolicy };
+  readonly writeBuffer: Watermarks & {
+    readonly maxBytes: number;
+    readonly maxFrames: number;
+    readonly onOverflow: OverflowPolicy;
+  };
   readonly memory: MemoryBudget;
 }
 
@@ -136,6 +145,7 @@ export function sessionRules(limits: SessionLimits = {}, side: 'server' | 'clien
         limits.writeBuffer?.maxBytes ?? Math.max(16 * 1024 * 1024, writeBuffer.highBytes),
         writeBuffer.highBytes,
       ),
+      maxFrames: number('writeBuffer.maxFrames', limits.writeBuffer?.maxFrames ?? 65_536, 1),
       onOverflow: oneOf('writeBuffer.onOverflow', limits.writeBuffer?.onOverflow ?? 'close', [
         'close',
         'dropNewest',

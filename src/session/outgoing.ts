@@ -4,6 +4,7 @@
  *
  *      send ──> queue (frames) ──> connection (bytes) ──> kernel
  *               maxBytes, policy    highBytes, highFrames
+ *               maxFrames
  */
 import type { Connection } from '../direct/index.ts';
 import type { Codec } from '../framing/index.ts';
@@ -14,6 +15,9 @@ import type { SessionRules } from './limits.ts';
 
 /** What is needed of a connection. */
 export type Outlet = Pick<Connection, 'write' | 'bufferedBytes' | 'bytesWritten'>;
+
+/** About what a frame that waits takes besides its bytes: the entry, and the Buffer. */
+const ENTRY_BYTES = 128;
 
 /** A frame that waits. */
 interface Entry {
@@ -35,7 +39,7 @@ export class Outgoing<Out> {
   /** Frames given to the connection, and frames that gave way. */
   framesWritten = 0;
   framesDropped = 0;
-  /** The size of the last frame that was offered. */
+  /** What the last frame that was offered takes. */
   offeredBytes = 0;
   #codec: Codec<unknown, Out>;
   readonly #connection: Outlet;
@@ -60,6 +64,15 @@ export class Outgoing<Out> {
 
   get bufferedBytes(): number {
     return this.#connection.bufferedBytes + this.#queuedBytes;
+  }
+
+  /** What it takes of the memory: many small frames take more than their bytes. */
+  get heldBytes(): number {
+    return this.bufferedBytes + ENTRY_BYTES * this.#queue.length;
+  }
+
+  get queuedFrames(): number {
+    return this.#queue.length;
   }
 
   get bufferedFrames(): number {
@@ -174,7 +187,7 @@ export class Outgoing<Out> {
   // -------------------------------------------------------------------------------------------------------- the queue
 
   #enqueue(bytes: Buffer, key: unknown): SendStatus | 'overflow' {
-    this.offeredBytes = bytes.length;
+    this.offeredBytes = bytes.length + ENTRY_BYTES;
     const older = key === undefined ? undefined : this.#keyed?.get(key);
     if (older !== undefined) {
       this.framesDropped++;
@@ -185,9 +198,9 @@ export class Outgoing<Out> {
     const { maxBytes, onOverflow } = this.#rules;
     // Only if that helps: what the connection has can't give way.
     if (onOverflow === 'dropOldest' && this.#connection.bufferedBytes + bytes.length <= maxBytes) {
-      while (this.bufferedBytes + bytes.length > maxBytes) this.#dropOldest();
+      while (!this.#hasRoom(bytes.length)) this.#dropOldest();
     }
-    if (this.bufferedBytes + bytes.length > maxBytes) {
+    if (!this.#hasRoom(bytes.length)) {
       if (onOverflow === 'close') return 'overflow';
       this.framesDropped++;
       return 'dropped';
@@ -200,6 +213,11 @@ export class Outgoing<Out> {
       this.#keyed.set(key, this.#last);
     }
     return 'queued';
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const { maxBytes, maxFrames } = this.#rules;
+    return this.bufferedBytes + bytes <= maxBytes && this.#queue.length < maxFrames;
   }
 
   #dropOldest(): void {

@@ -335,12 +335,12 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     this.#watch.quietUntilMs = 0;
     this.#setup.rules.memory.pass(this.#outgoing.offeredBytes);
     if (status !== 'overflow') return status;
-    const { maxBytes } = this.#setup.rules.writeBuffer;
-    this.cut(
-      'WRITE_OVERFLOW',
-      `${this.bufferedBytes} bytes wait to be sent, and may not be more than ${maxBytes}`,
-      maxBytes,
-    );
+    const { maxBytes, maxFrames } = this.#setup.rules.writeBuffer;
+    const isFrames = this.#outgoing.queuedFrames >= maxFrames;
+    const [count, unit, max] = isFrames
+      ? [this.bufferedFrames, 'frames', maxFrames]
+      : [this.bufferedBytes, 'bytes', maxBytes];
+    this.cut('WRITE_OVERFLOW', `${count} ${unit} wait to be sent, and may not be more than ${max}`, max);
     return 'dropped';
   }
 
@@ -584,7 +584,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   footprint(): number {
     if (this.#isCut || this.#over !== undefined) return 0;
-    return this.bufferedBytes + this.#incoming.bytes + (this.#rest?.length ?? 0) + this.#decoder.bufferedBytes;
+    return this.#outgoing.heldBytes + this.#incoming.bytes + (this.#rest?.length ?? 0) + this.#decoder.bufferedBytes;
   }
 }
 

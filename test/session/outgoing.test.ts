@@ -31,7 +31,7 @@ class Pipe {
 
 const rules: Rules = {
   ...{ highBytes: 100, lowBytes: 20, highFrames: 4, lowFrames: 1 },
-  ...{ maxBytes: 200, onOverflow: 'close' },
+  ...{ maxBytes: 200, maxFrames: 1_000, onOverflow: 'close' },
 };
 
 function rig(options: Partial<Rules> = {}) {
@@ -129,6 +129,24 @@ test('at the cap: the oldest that the connection has not got gives way, and who 
   pipe.take();
   outgoing.drained();
   assert.deepEqual([outgoing.framesDropped, log], [2, ['aaa', 'MILLRACE_ERR_DROPPED', 'x', 'bbb', 'ccc']]);
+});
+
+test('frames that wait have a cap, too, and take more memory than their bytes', limit, () => {
+  for (const [onOverflow, status, left] of [
+    ['close', 'overflow', ['a', 'b']],
+    ['dropNewest', 'dropped', ['a', 'b']],
+    ['dropOldest', 'queued', ['b', 'c']],
+  ] as const) {
+    const { offer, outgoing, pipe } = rig({ maxFrames: 2, onOverflow });
+    for (const each of ['1', '2', '3', '4', 'a', 'b']) offer(each);
+    assert.deepEqual([outgoing.queuedFrames, outgoing.bufferedBytes, outgoing.heldBytes], [2, 12, 12 + 2 * 128]);
+    assert.equal(offer('c'), status);
+    assert.equal(outgoing.framesDropped, onOverflow === 'close' ? 0 : 1);
+    pipe.take();
+    outgoing.drained();
+    assert.deepEqual(pipe.written.slice(4), left);
+    assert.equal(outgoing.heldBytes, outgoing.bufferedBytes);
+  }
 });
 
 test('a newer message takes the place of one with the same key that waits', limit, () => {
