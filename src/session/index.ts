@@ -32,3 +32,4 @@ export {
 } from './reasons.ts';
 export { type ServeOptions, type SessionOptions, serve } from './serve.ts';
 export type { Refusal, ServerEvents, SessionHandler, SessionServer } from './server.ts';
+export * from './requests/index.ts';

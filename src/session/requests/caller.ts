@@ -1,0 +1,253 @@
+/**
+ * The caller's side of a contract: a function for each method. So many calls are under way at a time, so many more wait
+ * for their turn (or for a connection, with a client that reconnects), and beyond that a call is refused at once.
+ */
+import { LinkedQueue } from '../linked-queue.ts';
+import { accept } from './accept.ts';
+import { type Api, type Contract, checkContract, isDeadline, type Method } from './contract.ts';
+import { MAX_CREDIT, oneway } from './envelope.ts';
+import { type RpcError, rpcError, rpcReasons } from './errors.ts';
+import { type CallOptions, type CallStream, OwnCall, type OwnCallInit } from './own-call.ts';
+import type { Peer } from './peer.ts';
+import { follow, type RequestTarget } from './target.ts';
+
+export interface CallerOptions {
+  /** Calls with one answer under way at a time; more wait. 256 unless given. */
+  maxRequests?: number | undefined;
+  /** Calls with a stream of items as answer under way at a time; more wait. 256 unless given. */
+  maxStreams?: number | undefined;
+  /** Calls of each of the two sorts that wait; more are refused: `MILLRACE_ERR_OVERLOADED`. 10,000 unless given. */
+  maxQueued?: number | undefined;
+  /** Items of each stream that wait to be read, or are on their way. 32 unless given. */
+  window?: number | undefined;
+}
+
+type Source = AsyncIterable<unknown> | Iterable<unknown>;
+
+/**
+ * The functions of a contract that the other side of `target` answers.
+ *
+ * Requests have the session for themselves: they read it. On a client that reconnects, each call goes to the session of
+ * its moment, and waits for one if there is none; calls under way when a session dies are rejected, since nobody knows
+ * whether they were carried out (`mayHaveRun`).
+ *
+ * @param target a session, or a client that reconnects
+ * @throws {MILLRACE_ERR_BAD_CONTRACT}
+ */
+export function call<C extends Contract>(target: RequestTarget, contract: C, options: CallerOptions = {}): Api<C> {
+  checkContract(contract);
+  const caller = new Caller(options);
+  follow(target, caller);
+  const functions = Object.entries(contract).map(([name, method]) => [name, caller.functionOf(name, method)]);
+  return Object.freeze(Object.fromEntries(functions)) as Api<C>;
+}
+
+/** A call or a one-way message, before it is sent. */
+interface Waiting {
+  start(peer: Peer): void;
+  cancel(error: unknown): void;
+}
+
+/** Calls of one sort: those under way, and those that wait. */
+class Lane {
+  readonly waiting = new LinkedQueue<Waiting>();
+  readonly limit: number;
+  underWay = 0;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+}
+
+class Caller {
+  readonly #requests: Lane;
+  readonly #streams: Lane;
+  /** They wait for a connection only. */
+  readonly #oneways = new Lane(Number.POSITIVE_INFINITY);
+  readonly #maxQueued: number;
+  readonly #window: number;
+  #peer: Peer | undefined;
+  /** There will be no other session: what calls are told. */
+  #end: RpcError | undefined;
+  #isReconnecting = false;
+
+  constructor(options: CallerOptions) {
+    this.#requests = new Lane(countOf(options, 'maxRequests', 256));
+    this.#streams = new Lane(countOf(options, 'maxStreams', 256));
+    this.#maxQueued = countOf(options, 'maxQueued', 10_000, 0);
+    this.#window = countOf(options, 'window', 32);
+  }
+
+  // --------------------------------------------------------------------------------------------------- of the target
+
+  onPeer(peer: Peer, isReconnecting: boolean): void {
+    this.#peer = peer;
+    this.#isReconnecting = isReconnecting;
+    peer.watchers.add(() => this.#advance());
+    this.#advance();
+  }
+
+  onLost(): void {
+    this.#peer = undefined;
+  }
+
+  onEnd(error: unknown): void {
+    this.#peer = undefined;
+    this.#end = rpcError('CALL_CLOSED', 'the client is closed', { cause: error, mayHaveRun: false });
+    this.#advance();
+  }
+
+  // -------------------------------------------------------------------------------------------------------- functions
+
+  functionOf(name: string, method: Method): (...parameters: never[]) => unknown {
+    switch (method.kind) {
+      case 'request':
+        return (input: unknown, options?: CallOptions) => this.#request(name, method, input, undefined, options);
+      case 'oneway':
+        return (input: unknown, options?: CallOptions) => this.#notify(name, input, options);
+      case 'stream':
+        return (input: unknown, options?: CallOptions) => this.#stream(name, method, input, undefined, options);
+      case 'upload':
+        return (input: unknown, uploads: Source, options?: CallOptions) =>
+          this.#request(name, method, input, uploads, options);
+      case 'duplex':
+        return (input: unknown, uploads: Source, options?: CallOptions) =>
+          this.#stream(name, method, input, uploads, options);
+    }
+  }
+
+  async #request(
+    name: string,
+    method: Extract<Method, { kind: 'request' | 'upload' }>,
+    input: unknown,
+    uploads: Source | undefined,
+    options: CallOptions = {},
+  ): Promise<unknown> {
+    const value = await new Promise<unknown>((resolve, reject) => {
+      this.#submit(this.#requests, options, (release) => ({
+        ...this.#common(name, method, input, uploads, options),
+        items: undefined,
+        settle: (failure, answer) => (failure === undefined ? resolve(answer) : reject(failure.error)),
+        release,
+      }));
+    });
+    return accept(method.output, value, 'BAD_OUTPUT', `the answer of '${name}'`);
+  }
+
+  #stream(
+    name: string,
+    method: Extract<Method, { kind: 'stream' | 'duplex' }>,
+    input: unknown,
+    uploads: Source | undefined,
+    options: CallOptions = {},
+  ): CallStream<unknown> {
+    const call = this.#submit(this.#streams, options, (release) => ({
+      ...this.#common(name, method, input, uploads, options),
+      items: {
+        window: this.#window,
+        accept: (raw) => accept(method.items, raw, 'BAD_OUTPUT', `an item of '${name}'`),
+      },
+      settle: () => {},
+      release,
+    }));
+    return call.items as CallStream<unknown>;
+  }
+
+  #notify(name: string, input: unknown, { signal }: CallOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const release = (): void => {
+        signal?.removeEventListener('abort', onAbort);
+        leave?.();
+      };
+      const cancel = (error: unknown): void => {
+        release();
+        reject(error);
+      };
+      const start = (peer: Peer): void => {
+        peer.send(oneway(name, input), { signal }).then(resolve, reject).finally(release);
+      };
+      const onAbort = (): void => cancel(signal?.reason);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const leave = this.#enter(this.#oneways, { start, cancel }, signal);
+    });
+  }
+
+  #common(
+    name: string,
+    method: Exclude<Method, { kind: 'oneway' }>,
+    input: unknown,
+    uploads: Source | undefined,
+    options: CallOptions,
+  ) {
+    const deadlineMs = options.deadlineMs ?? method.deadlineMs;
+    if (deadlineMs !== undefined && !isDeadline(deadlineMs)) {
+      throw rpcError('BAD_CONTRACT', `a deadline of ${deadlineMs} ms`, { mayHaveRun: false });
+    }
+    return { name, input, uploads, deadlineMs, signal: options.signal };
+  }
+
+  // ------------------------------------------------------------------------------------------------------- the queue
+
+  #submit(lane: Lane, { signal }: CallOptions, init: (release: () => void) => OwnCallInit): OwnCall {
+    const call = new OwnCall(init(() => leave?.()));
+    const leave = this.#enter(lane, call, signal);
+    return call;
+  }
+
+  /** @returns gives its place back, wherever it is by then; or nothing, when it was not taken */
+  #enter(lane: Lane, call: Waiting, signal: AbortSignal | undefined): (() => void) | undefined {
+    const refusal = this.#refusal();
+    const { waiting, limit, underWay } = lane;
+    const isFull = waiting.size >= this.#maxQueued && !(waiting.size === 0 && underWay < limit && this.#isUsable);
+    if (signal?.aborted) call.cancel(signal.reason);
+    else if (refusal !== undefined) call.cancel(refusal);
+    else if (isFull) call.cancel(rpcError('OVERLOADED', `${waiting.size} calls wait already`, { mayHaveRun: false }));
+    else {
+      const node = waiting.push(call);
+      this.#advance();
+      return () => {
+        if (waiting.delete(node)) return;
+        lane.underWay -= 1;
+        this.#advance();
+      };
+    }
+    return undefined;
+  }
+
+  /** Begins what can be begun, and refuses what never can. */
+  #advance(): void {
+    for (const lane of [this.#requests, this.#streams, this.#oneways]) {
+      while (lane.waiting.size > 0) {
+        const refusal = this.#refusal();
+        if (refusal !== undefined) {
+          lane.waiting.first?.value.cancel(refusal);
+        } else if (this.#isUsable && lane.underWay < lane.limit) {
+          lane.underWay += 1;
+          lane.waiting.shift()?.start(this.#peer as Peer);
+        } else break;
+      }
+    }
+  }
+
+  /** Whether a call can be made now. */
+  get #isUsable(): boolean {
+    const peer = this.#peer;
+    return peer !== undefined && peer.ended === undefined && !peer.isLeaving && !peer.isClosed;
+  }
+
+  /** Why no call can be made any more, ever. */
+  #refusal(): RpcError | undefined {
+    if (this.#end !== undefined) return this.#end;
+    const peer = this.#peer;
+    if (peer === undefined || this.#isReconnecting || this.#isUsable) return undefined;
+    if (peer.ended !== undefined) return peer.ended;
+    const reason = peer.isLeaving ? 'DRAINING' : 'CALL_CLOSED';
+    return rpcError(reason, rpcReasons[reason], { mayHaveRun: false });
+  }
+}
+
+function countOf(options: CallerOptions, name: keyof CallerOptions, standard: number, least = 1): number {
+  const count = options[name] ?? standard;
+  if (Number.isInteger(count) && count >= least && count <= MAX_CREDIT) return count;
+  throw rpcError('BAD_CONTRACT', `${name}: ${count}`);
+}
