@@ -155,6 +155,7 @@ class Caller {
 
   #notify(name: string, input: unknown, { signal }: CallOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
+      let leave: (() => void) | undefined;
       const release = (): void => {
         signal?.removeEventListener('abort', onAbort);
         leave?.();
@@ -168,7 +169,7 @@ class Caller {
       };
       const onAbort = (): void => cancel(signal?.reason);
       signal?.addEventListener('abort', onAbort, { once: true });
-      const leave = this.#enter(this.#oneways, { start, cancel }, signal);
+      leave = this.#enter(this.#oneways, { start, cancel }, signal);
     });
   }
 
@@ -189,8 +190,9 @@ class Caller {
   // ------------------------------------------------------------------------------------------------------- the queue
 
   #submit(lane: Lane, { signal }: CallOptions, init: (release: () => void) => OwnCallInit): OwnCall {
+    let leave: (() => void) | undefined;
     const call = new OwnCall(init(() => leave?.()));
-    const leave = this.#enter(lane, call, signal);
+    leave = this.#enter(lane, call, signal);
     return call;
   }
 

@@ -110,7 +110,8 @@ export class ItemsIn<T> implements AsyncIterableIterator<T, undefined> {
     const wasOpen = this.#isOpen;
     this.discard();
     this.#failure = undefined;
-    if (wasOpen) this.#options.leave(failure);
+    // An item that isn't accepted fails the call, also behind the last one.
+    if (wasOpen || failure !== undefined) this.#options.leave(failure);
   }
 
   #finish(): IteratorResult<T, undefined> {

@@ -131,8 +131,9 @@ export class ServedCall implements WireCall {
   };
 
   #fail(error: RpcError): void {
-    this.#end(fail(-this.#id, error.code, error.message, error.data));
+    // Before its end: a handler must not take what has come for all of it.
     this.#in?.discard({ error });
+    this.#end(fail(-this.#id, error.code, error.message, error.data));
   }
 
   #end(message: unknown[]): void {
@@ -159,8 +160,8 @@ export class ServedCall implements WireCall {
   /** Nobody wants the answer. */
   #leave(error: RpcError): void {
     if (this.#isOver) return;
-    this.#close();
     this.#in?.discard({ error });
+    this.#close();
     this.#context.abort(error);
   }
 

@@ -58,7 +58,8 @@ export class MemorySession implements RequestSession {
   /** Puts a message on the wire for this side to receive, whatever it is. */
   put(text: string): void {
     this.#inbox.push(text);
-    this.#rouse();
+    // In a turn of its own, as from a network: two sides that answer each other must not keep everybody else waiting.
+    setImmediate(() => this.#rouse());
   }
 
   async receive(): Promise<unknown> {
