@@ -12,7 +12,7 @@ export type {
   WaitOptions,
 } from './api.ts';
 export { type Clock, systemClock } from './clock.ts';
-export { type DialOptions, dial } from './dial.ts';
+export type { DialOptions } from './dial.ts';
 export type { CutSession, DrainOptions, DrainResult } from './drain.ts';
 export { SessionError, type SessionErrorData } from './errors.ts';
 export type { Heartbeat } from './heartbeat.ts';
@@ -30,6 +30,7 @@ export {
   type SessionCloseReason,
   type SessionReason,
 } from './reasons.ts';
+export * from './reconnect/index.ts';
+export * from './requests/index.ts';
 export { type ServeOptions, type SessionOptions, serve } from './serve.ts';
 export type { Refusal, ServerEvents, SessionHandler, SessionServer } from './server.ts';
-export * from './requests/index.ts';

@@ -46,11 +46,14 @@ export const closings = {
   BAD_MESSAGE: 'the codec refused a message for a reason of its own',
 } as const;
 
-/** What is wrong with a call; the session lives on. */
+/** What is wrong with a call; the session lives on. The last three are of clients that reconnect. */
 export const misuses = {
   DROPPED: 'the message was dropped: more waits to be sent than may',
   BAD_OPTION: 'an option that makes no sense',
   MISUSE: 'a call at the wrong time',
+  OUTBOX_FULL: 'more messages wait for a connection than may',
+  CONNECT_TIMEOUT: 'connecting, with what has to be done first, took too long',
+  CLIENT_CLOSED: 'the client is closed',
 } as const;
 
 export type RefusalReason = keyof typeof refusals;

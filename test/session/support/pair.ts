@@ -99,6 +99,16 @@ export class MemorySession implements RequestSession {
     this.peer.#finish({ reason: 'RESET' });
   }
 
+  async close(cause?: unknown): Promise<Ending> {
+    this.#finish({ reason: 'CLOSED', cause });
+    this.peer.#finish({ reason: 'ENDED' });
+    return this.closed;
+  }
+
+  get unreadFrames(): number {
+    return this.unread;
+  }
+
   hold(): { release(): void } {
     this.holds += 1;
     let isHeld = true;
