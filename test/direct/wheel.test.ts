@@ -24,12 +24,17 @@ class Bell extends WheelEntry {
 /** A wheel whose time the test moves. */
 function wheelOf(t: test.TestContext): { wheel: Wheel; pass(ms: number): void } {
   const timers = mock.timers;
+  let nowMs = 0;
   timers.enable({ apis: ['setTimeout'] });
+  t.mock.method(performance, 'now', () => nowMs);
   t.after(() => timers.reset());
   return {
     wheel: new Wheel(),
     pass: (ms) => {
-      for (let passed = 0; passed < ms; passed += TICK_MS) timers.tick(TICK_MS);
+      for (let passed = 0; passed < ms; passed += TICK_MS) {
+        nowMs += TICK_MS;
+        timers.tick(TICK_MS);
+      }
     },
   };
 }
