@@ -258,6 +258,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     if (taken < 0) {
       this.#outbox ??= new Outbox(limits.overflow === 'dropOldest');
       taken = this.#outbox.add(chunk, encoding);
+      if (this.#outbox.bytes === 0) this.#outbox = null; // nothing, or text that is no hex or base64
     }
     this.#taken += taken;
     if (taken > 0 && !link.isSending) link.flushLater();

@@ -6,7 +6,8 @@ import type { AsyncResource } from 'node:async_hooks';
 import type { Socket } from 'node:net';
 import type { IpAddress } from '../engine/address.ts';
 import { nativePart } from '../engine/native.ts';
-import { setUserTimeout } from '../engine/socket-options.ts';
+import { setUserTimeout, takeError } from '../engine/socket-options.ts';
+import { errnoException } from '../engine/system-errors.ts';
 import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
 import { lend } from './lent.ts';
 import { type Link, type LinkOwner, NOBODY, type Piece } from './link.ts';
@@ -30,9 +31,17 @@ export class NodeLink implements Link {
     // Paused first, or the listener would set it flowing.
     socket.pause();
     socket.on('data', (chunk: Buffer) => this.#within(() => lend(chunk, this.owner)));
-    socket.on('end', () => this.#within(() => this.owner.onEnd()));
+    socket.on('end', () => this.#within(() => this.#onEnd()));
     socket.on('error', (error) => this.#within(() => this.owner.onError(error)));
     socket.on('close', () => this.#within(() => this.owner.onClosed()));
+  }
+
+  /** libuv tells a reset as an end when bytes came with it: see `UV_HANDLE_READ_PARTIAL` in its uv__stream_io(). */
+  #onEnd(): void {
+    const native = nativePart();
+    const errno = native === null ? 0 : takeError(native, this.#fd);
+    if (errno > 0) this.owner.onError(errnoException(errno, 'read'));
+    else this.owner.onEnd();
   }
 
   /** Events of Node's sockets have a context of their own. */

@@ -6,6 +6,7 @@ import type { Native } from './native.ts';
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_TYPE = 3;
+const SO_ERROR = 4;
 const SO_KEEPALIVE = 9;
 const SO_LINGER = 13;
 const SO_REUSEPORT = 15;
@@ -98,6 +99,9 @@ export function getSocketType(native: Native, fd: number): number {
   const result = native.getOption(fd, SOL_SOCKET, SO_TYPE, one);
   return result < 0 ? result : (value[0] as number);
 }
+
+/** The error that waits to be told, which is then taken: a positive errno, 0 for none; or `-errno`. */
+export const takeError = (native: Native, fd: number): number => getInt(native, fd, SOL_SOCKET, SO_ERROR);
 
 const sockaddr = Buffer.alloc(SOCKADDR_BYTES);
 

@@ -101,6 +101,25 @@ test('writes of every size and form arrive in order', limit, async (t) => {
   assert.deepEqual(await book.closed(), { kind: 'ended' });
 });
 
+test('a write of nothing keeps nothing from leaving', limit, async (t) => {
+  const server = await serve(t, {
+    data: (c, view) => {
+      if (!c.isWritable) return;
+      for (const nothing of ['', new Uint8Array(0)]) assert.equal(c.write(nothing), 'sent');
+      c.write(view);
+      c.write('zz', 'hex');
+      setImmediate(() => {
+        c.write(new Uint8Array(0));
+        c.write('zz', 'hex');
+        c.end('');
+      });
+    },
+  });
+  const socket = await peer(t, server);
+  socket.end(Buffer.alloc(300_000, 'n'));
+  assert.equal((await collect(socket)).subarray(0, 3).toString(), 'nnn');
+});
+
 test('a write of up to 4 KiB is copied: its memory can be used again at once', limit, async (t) => {
   const book = new Book();
   const server = await serve(t, book.handlers());
