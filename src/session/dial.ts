@@ -34,7 +34,10 @@ export interface DialOptions<In, Out> extends SessionOptions<In, Out> {
   onClosed?: ((session: Session<In, Out>, reason: SessionCloseReason) => void) | undefined;
   /** What `heartbeat.ping` threw. */
   onError?: ((error: unknown, session: Session<In, Out>) => void) | undefined;
-  /** A message whose content is wrong. It is left out, then; without it, that is the end of the session. */
+  /**
+   * A message whose content is wrong (`BAD_JSON`, `SCHEMA`, …). It is left out, then; without it, that is the end. Also
+   * told of a message that the codec leaves out anyway, as soon as it is too large (`onTooLarge: 'skip'`).
+   */
   onBadMessage?: ((error: unknown, session: Session<In, Out>) => void) | undefined;
 }
 

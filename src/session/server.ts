@@ -40,7 +40,10 @@ export interface ServerEvents<In, Out> {
    * accepting itself fails with, without a session. Without it there is a warning of the process, once.
    */
   onError?: ((error: unknown, session: Session<In, Out> | undefined) => void) | undefined;
-  /** A message whose content is wrong (`BAD_JSON`, `SCHEMA`, …). It is left out, then; without it, that is the end. */
+  /**
+   * A message whose content is wrong (`BAD_JSON`, `SCHEMA`, …). It is left out, then; without it, that is the end. Also
+   * told of a message that the codec leaves out anyway, as soon as it is too large (`onTooLarge: 'skip'`).
+   */
   onBadMessage?: ((error: unknown, session: Session<In, Out>) => void) | undefined;
 }
 

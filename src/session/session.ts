@@ -73,6 +73,8 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   #rest: Buffer | undefined;
   /** What comes behind `#rest`. */
   #tail: 'end' | Error | undefined;
+  /** Those that `onBadMessage` has heard of. */
+  #skippedFrames = 0;
   #hasIterator = false;
   #isLoopLeft = false;
   #hasEnded = false;
@@ -205,6 +207,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
         const rest = taken < bytes.length ? bytes.subarray(taken) : NOTHING;
         this.#rest = isLent && rest !== NOTHING ? Buffer.from(rest) : rest;
       }
+      if (this.#decoder.skippedFrames > this.#skippedFrames) this.#onSkipped();
     } catch (error) {
       this.#refuse(error);
       return;
@@ -216,6 +219,15 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     else if (watch.frameSinceMs === 0 || this.#decoder.frameCount > frameCount) {
       watch.frameSinceMs = this.#setup.sweep.stampMs;
       watch.frameFromBytes = this.#connection.bytesRead - this.#decoder.bufferedBytes;
+    }
+  }
+
+  /** The codec has left out frames over its limit (`onTooLarge: 'skip'`). */
+  #onSkipped(): void {
+    while (this.#skippedFrames < this.#decoder.skippedFrames) {
+      this.#skippedFrames++;
+      const error = new FramingError('FRAME_TOO_LARGE', 'a frame was longer than it may be, and was left out');
+      tell(() => this.#setup.onBadMessage?.(error, this));
     }
   }
 

@@ -102,3 +102,24 @@ test('a message with bad content can be left out', limit, async (t) => {
   assert.equal(await peer.over(), '1\n2\n');
   assert.deepEqual(bad, ['BAD_JSON']);
 });
+
+test('a message that the codec leaves out is told as soon as it is too large, once', limit, async (t) => {
+  const { lines } = await import('millrace/framing');
+  const serves = await serving<string>(
+    t,
+    async (session) => {
+      for await (const line of session) await session.send(`got ${line}`);
+    },
+    {
+      codec: lines({ maxFrameBytes: 20, onTooLarge: 'skip' }).utf8(),
+      onBadMessage: (error, session) => session.trySend((error as { reason: string }).reason),
+    },
+  );
+  const peer = await raw(t, serves);
+  peer.socket.write('x'.repeat(21));
+  await peer.has('FRAME_TOO_LARGE\n');
+  peer.socket.end(`x\nok\n${'y'.repeat(30)}\n1234`);
+  const said = (await peer.over()).trimEnd().split('\n').sort();
+  assert.deepEqual(said, ['FRAME_TOO_LARGE', 'FRAME_TOO_LARGE', 'got 1234', 'got ok']);
+  assert.equal(serves.sessions[0]?.framesSkipped, 2);
+});
