@@ -1,94 +1,62 @@
-// One connection. Bytes come in and become lines, a line becomes a name, a command or a message; what others say goes out.
+// One connection: its lines come in, become a name, a command or a message, and what others say goes out.
 //
-// Bounds, for one client can't be trusted with the memory or the patience of the others:
-//   a line         MAX_LINE_BYTES, then the rest of it is skipped
-//   lines a second a token bucket; over it the socket is paused, so TCP slows the sender down and nothing is lost
-//   unsent bytes   MAX_UNSENT_BYTES, then it is dropped: it reads too slowly, and the others don't wait
+// Bounds, for one client can't be trusted with the memory or the patience of the others. Those of the session are in
+// server.ts; two are here:
+//   lines a second a token bucket; over it no line is taken, so TCP slows the sender down and nothing is lost
 //   no name yet    NAME_WITHIN_MS, then it has to go
-import type { Socket } from 'millrace';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FramingError } from 'millrace/framing';
+import { isGoodEnd, type Session, type SessionCloseReason } from 'millrace/session';
 import { runCommand } from './commands.ts';
-import { LineDecoder, TOO_LONG } from './lines.ts';
 import { Pace } from './pace.ts';
 import type { Member, Room } from './room.ts';
 import { plain } from './text.ts';
 
 const MAX_LINE_BYTES = 2_000;
-const MAX_UNSENT_BYTES = 1024 * 1024;
 const NAME_WITHIN_MS = 120_000;
-/** From our goodbye to the end of a connection that the client keeps open. */
-const LINGER_MS = 1_000;
-
-export interface Traffic {
-  bytesIn: number;
-  bytesOut: number;
-}
 
 export class Client implements Member {
-  readonly socket: Socket;
+  readonly session: Session<string>;
   readonly room: Room;
-  readonly #traffic: Traffic;
-  readonly #decoder = new LineDecoder(MAX_LINE_BYTES);
   readonly #pace: Pace;
-  /** The lines of the last chunk that have not been handled yet. */
-  #lines: Iterator<string | typeof TOO_LONG, void> | undefined;
-  readonly #nameTimer: NodeJS.Timeout;
-  /** Waits for the pace; once parting, for the end. */
-  #timer: NodeJS.Timeout | undefined;
-  /** What the others are told when it has gone without a word. */
-  #howItLeft = 'lost the connection';
-  #hasEnded = false;
   #isParting = false;
 
-  constructor(socket: Socket, room: Room, linesPerSecond: number, traffic: Traffic, log: (line: string) => void) {
-    this.socket = socket;
+  constructor(session: Session<string>, room: Room, linesPerSecond: number) {
+    this.session = session;
     this.room = room;
-    this.#traffic = traffic;
     this.#pace = new Pace(linesPerSecond);
-    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-
-    socket.on('data', (chunk: Buffer) => {
-      if (this.#isParting) return; // read on, or closing would reset the connection and our last words with it
-      traffic.bytesIn += chunk.length;
-      this.#lines = this.#decoder.push(chunk);
-      this.#readLines();
-    });
-    socket.on('end', () => {
-      this.#hasEnded = true;
-      // 'end' comes to a paused socket too: lines may still be waiting for the pace.
-      if (this.#lines === undefined) this.#finish();
-    });
-    // Never fatal, and never the end of the story: 'close' follows.
-    socket.on('error', (error) => log(`${peer}${this.name === undefined ? '' : ` (${this.name})`}: ${error.message}`));
-    socket.on('close', () => {
-      clearTimeout(this.#nameTimer);
-      clearTimeout(this.#timer);
-      this.room.leave(this, this.#howItLeft);
-    });
-
-    this.#nameTimer = setTimeout(() => {
-      if (this.name === undefined) this.part('You have not said your name. Goodbye.');
-    }, NAME_WITHIN_MS);
-    this.tell('Welcome to the millrace chat. What is your name?');
   }
 
   get name(): string | undefined {
     return this.room.nameOf(this);
   }
 
-  /** A notice for this client alone. */
-  tell(text: string): void {
-    this.send(Buffer.from(`* ${text}\n`));
+  /** From the welcome to the goodbye. When this returns, the session sends what waits, and closes. */
+  async talk(): Promise<void> {
+    this.tell('Welcome to the millrace chat. What is your name?');
+    const nameBy = AbortSignal.timeout(NAME_WITHIN_MS);
+    try {
+      while (!this.#isParting) {
+        const line = await this.session.receive(this.name === undefined ? { signal: nameBy } : {});
+        if (line === undefined) return this.sayGoodbye();
+        await this.#keepPace();
+        if (this.session.isLeaving) return; // the chat closes, and has said so
+        this.#handle(line);
+      }
+    } catch (error) {
+      if (error !== nameBy.reason) throw error;
+      this.part('You have not said your name. Goodbye.');
+    }
   }
 
-  send(bytes: Buffer): void {
-    if (!this.socket.writable) return;
-    this.#traffic.bytesOut += bytes.length;
-    this.socket.write(bytes);
-    if (this.socket.writableLength > MAX_UNSENT_BYTES) {
-      this.#howItLeft = 'was dropped: it did not read what was said';
-      // Only starts the end. The others hear of it at 'close', so the loop that is calling us isn't entered again.
-      this.socket.destroy(new Error('dropped, it does not read'));
-    }
+  /** A notice for this client alone. */
+  tell(text: string): void {
+    this.send(`* ${text}`);
+  }
+
+  /** Never waits: who does not read is the session's to drop, and the others never wait for it. */
+  send(line: string): void {
+    this.session.trySend(line);
   }
 
   /** Takes a first name or another one, or says why not. */
@@ -107,50 +75,39 @@ export class Client implements Member {
     if (this.#isParting) return;
     this.#isParting = true;
     this.tell(lastWord);
-    this.socket.end();
     this.room.leave(this, 'left');
-    this.socket.resume();
-    this.#wait(LINGER_MS, () => this.socket.destroy());
   }
 
-  #readLines(): void {
-    while (!this.#isParting && !this.socket.destroyed) {
-      const waitMs = this.#pace.waitMs();
-      if (waitMs > 0) {
-        this.socket.pause();
-        this.#wait(waitMs, () => this.#readLines());
-        return;
-      }
-      const next = this.#lines?.next();
-      if (next === undefined || next.done) break;
-      this.#pace.take();
-      this.#handle(next.value);
+  /** A line was left out: it was too long, or no text. */
+  onBadLine(error: FramingError): void {
+    if (error.reason === 'FRAME_TOO_LARGE') this.#refuseLine(`longer than ${MAX_LINE_BYTES} bytes`);
+    else this.#refuseLine('not UTF-8');
+  }
+
+  /** The session is over. Who has not said goodbye has gone without a word. */
+  onClosed({ reason }: SessionCloseReason): void {
+    const isDropped = reason === 'WRITE_OVERFLOW' || reason === 'PEER_NOT_READING' || reason === 'MEMORY_BUDGET';
+    if (isDropped) this.room.leave(this, 'was dropped: it did not read what was said');
+    else this.room.leave(this, isGoodEnd(reason) ? 'left' : 'lost the connection');
+  }
+
+  async #keepPace(): Promise<void> {
+    for (let ms = this.#pace.waitMs(); ms > 0; ms = this.#pace.waitMs()) {
+      await delay(ms, undefined, { signal: this.session.signal });
     }
-    this.#lines = undefined;
-    if (this.#hasEnded) this.#finish();
-    else this.socket.resume();
+    this.#pace.take();
   }
 
-  /** The client has ended its side: its last line, where that came without a newline, and a goodbye. */
-  #finish(): void {
-    for (const line of this.#decoder.end()) if (!this.#isParting) this.#handle(line);
-    this.sayGoodbye();
+  #refuseLine(what: string): void {
+    this.tell(`That line is ${what}, so nobody has seen it.`);
   }
 
-  #handle(line: string | typeof TOO_LONG): void {
-    if (line === TOO_LONG) {
-      this.tell(`That line is longer than ${MAX_LINE_BYTES} bytes, so nobody has seen it.`);
-      return;
-    }
+  #handle(line: string): void {
     const text = plain(line).trim();
-    if (text === '') return;
-    if (text.startsWith('/')) runCommand(this, text);
+    if (Buffer.byteLength(line) > MAX_LINE_BYTES) this.#refuseLine(`longer than ${MAX_LINE_BYTES} bytes`);
+    else if (text === '') return;
+    else if (text.startsWith('/')) runCommand(this, text);
     else if (this.name === undefined) this.takeName(text);
     else this.room.say(this, text);
-  }
-
-  #wait(ms: number, then: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
   }
 }

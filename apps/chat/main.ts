@@ -1,8 +1,7 @@
 // A chat over TCP that anyone joins with `nc 127.0.0.1 3000`. The way of a line, and the order to read in:
 //
-//   server.ts    accepts, keeps the number of connections in bounds, says goodbye
-//   client.ts    one connection: bytes in, lines out to everybody, and how it may end
-//   lines.ts     bytes to lines, wherever TCP cuts them
+//   server.ts    a session for each connection, their limits, the goodbye
+//   client.ts    one session: a line in, lines out to everybody, and how it may end
 //   text.ts      what of a line, and of a name, is fit for other people's terminals
 //   commands.ts  /who, /nick, /help, /quit
 //   room.ts      who is here, what was said: no socket in it
@@ -36,7 +35,7 @@ async function run(options: Options): Promise<void> {
 
   let port: number;
   try {
-    port = await server.listen(options.port, options.host);
+    port = await server.listen();
   } catch (error) {
     console.error(listenProblem(error as NodeJS.ErrnoException, options.port, options.host));
     process.exitCode = 1;

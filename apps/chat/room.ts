@@ -1,17 +1,17 @@
-// Who is here and what was said. There is no socket in it: a member is anything that bytes can be sent to.
+// Who is here and what was said. There is no socket in it: a member is anything that lines can be sent to.
 import { isName, nameKey } from './text.ts';
 
 const HISTORY_LINES = 20;
 
 export interface Member {
-  /** Takes a whole line. It must not come back to the room from within, since the room may be sending to all. */
-  send(bytes: Buffer): void;
+  /** Takes a line. It must not come back to the room from within, since the room may be sending to all. */
+  send(line: string): void;
 }
 
 export class Room {
   readonly #names = new Map<Member, string>();
   readonly #members = new Map<string, Member>(); // by nameKey()
-  readonly #history: Buffer[] = [];
+  readonly #history: string[] = [];
 
   nameOf(member: Member): string | undefined {
     return this.#names.get(member);
@@ -27,11 +27,11 @@ export class Room {
     const problem = this.#claim(member, name);
     if (problem !== undefined) return problem;
     if (this.#history.length > 0) {
-      member.send(Buffer.from('* The last that was said:\n'));
+      member.send('* The last that was said:');
       for (const line of this.#history) member.send(line);
     }
-    member.send(Buffer.from(`* Hello, ${name}. ${others(this.#names.size - 1)} here. /help lists what you can do.\n`));
-    this.#sendAll(Buffer.from(`* ${name} joined\n`), member);
+    member.send(`* Hello, ${name}. ${others(this.#names.size - 1)} here. /help lists what you can do.`);
+    this.#sendAll(`* ${name} joined`, member);
     return undefined;
   }
 
@@ -42,13 +42,13 @@ export class Room {
     const problem = this.#claim(member, name);
     if (problem !== undefined) return problem;
     if (nameKey(before) !== nameKey(name)) this.#members.delete(nameKey(before));
-    this.#sendAll(Buffer.from(`* ${before} is now ${name}\n`));
+    this.#sendAll(`* ${before} is now ${name}`);
     return undefined;
   }
 
   /** Carries a message to all others, and into the history. */
   say(member: Member, text: string): void {
-    const line = Buffer.from(`${this.#names.get(member)}: ${text}\n`); // encoded once, whatever the number of members
+    const line = `${this.#names.get(member)}: ${text}`;
     this.#history.push(line);
     if (this.#history.length > HISTORY_LINES) this.#history.shift();
     this.#sendAll(line, member);
@@ -60,7 +60,7 @@ export class Room {
     if (name === undefined) return;
     this.#names.delete(member);
     this.#members.delete(nameKey(name));
-    this.#sendAll(Buffer.from(`* ${name} ${how}\n`));
+    this.#sendAll(`* ${name} ${how}`);
   }
 
   /** Lets all go without a word to anybody. */
@@ -79,7 +79,7 @@ export class Room {
     return undefined;
   }
 
-  #sendAll(line: Buffer, except?: Member): void {
+  #sendAll(line: string, except?: Member): void {
     for (const member of this.#names.keys()) if (member !== except) member.send(line);
   }
 }

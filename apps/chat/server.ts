@@ -1,77 +1,93 @@
-// The door: accepts connections into one room, refuses those over the limit with a sentence, counts what goes through,
-// and closes within half a second whatever the clients do. What one connection does is in client.ts.
-import { type AddressInfo, createServer, type Server, type Socket } from 'millrace';
-import { Client, type Traffic } from './client.ts';
+// The door: sessions into one room, a sentence for those over the limit, and an orderly end within half a second, whatever the
+// clients do. What one connection does is in client.ts.
+import { type FramingError, lines } from 'millrace/framing';
+import { isGoodEnd, type Session, type SessionServer, serve } from 'millrace/session';
+import { Client } from './client.ts';
 import type { Options } from './options.ts';
 import { Room } from './room.ts';
 import type { Sample } from './status.ts';
 
-/** How long a client has to take its goodbye. */
+/** In both directions: what the chat says may be longer than what clients may, /who for one. */
+const MAX_FRAME_BYTES = 16 * 1024;
+const MAX_UNSENT_BYTES = 1024 * 1024;
+/** How long a client has to take its goodbye, when the chat closes and when it leaves. */
 const GOODBYE_MS = 500;
-/** Idle connections whose other end is gone for good (a laptop asleep, a cable pulled) are found by the kernel after this. */
-const KEEP_ALIVE_MS = 60_000;
+const LINGER_MS = 1_000;
+/** The refused are connected too, as long as their sentence is on its way. */
+const MAX_REFUSED = 100;
 
 export class ChatServer {
-  readonly room = new Room();
-  readonly #options: Pick<Options, 'maxConnections' | 'linesPerSecond'>;
+  readonly #room = new Room();
+  readonly #options: Options;
   readonly #log: (line: string) => void;
-  readonly #server: Server;
-  readonly #clients = new Set<Client>();
-  readonly #traffic: Traffic = { bytesIn: 0, bytesOut: 0 };
+  readonly #clients = new Map<Session<string>, Client>();
+  #server: SessionServer<string> | undefined;
 
-  constructor(options: Pick<Options, 'maxConnections' | 'linesPerSecond'>, log: (line: string) => void) {
+  constructor(options: Options, log: (line: string) => void) {
     this.#options = options;
     this.#log = log;
-    // allowHalfOpen: after the end of `printf 'ann\nhello\n' | nc` there is still a goodbye to send.
-    this.#server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-      (socket) => this.#accept(socket),
-    );
-    // The refused are connected too, as long as their sentence is on its way: they have a limit of their own.
-    this.#server.maxConnections = options.maxConnections + 100;
   }
 
   /** Resolves to the port. @throws the error of listen(2), or of the name's look-up */
-  listen(port: number, host: string): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ port, host, backlog: 1024 }, () => {
-        // From here on an error is an accept that failed, for want of descriptors say: those who are in stay in.
-        this.#server.off('error', reject).on('error', (error) => this.#log(`accept failed: ${error.message}`));
-        resolve((this.#server.address() as AddressInfo).port);
-      });
-    });
+  async listen(): Promise<number> {
+    const { port, host, maxConnections } = this.#options;
+    const connections = maxConnections + MAX_REFUSED;
+    this.#server = await serve(
+      {
+        port,
+        host,
+        backlog: 1024,
+        codec: lines({ maxFrameBytes: MAX_FRAME_BYTES, onTooLarge: 'skip' }).utf8(),
+        limits: {
+          // A quiet listener is welcome for as long as its machine is there, which TCP keeps asking.
+          ...{ firstByteMs: 0, handshakeMs: 0, idleMs: 0 },
+          ...{ connections, perAddress: connections, perNetwork: connections },
+          writeBuffer: { maxBytes: MAX_UNSENT_BYTES },
+          lingerMs: LINGER_MS,
+        },
+        onBadMessage: (error, session) => this.#clients.get(session)?.onBadLine(error as FramingError),
+        onClosed: (session, reason) => {
+          const client = this.#clients.get(session);
+          const name = client?.name === undefined ? '' : ` (${client.name})`;
+          if (!isGoodEnd(reason.reason)) this.#log(`${peerOf(session)}${name}: ${reason.message}`);
+          this.#clients.delete(session);
+          client?.onClosed(reason);
+        },
+        onError: (error, session) => this.#log(`${session ? peerOf(session) : 'accept failed'}: ${error}`),
+      },
+      (session) => this.#welcome(session),
+    );
+    return this.#server.port!;
   }
 
   /** What the status line shows. */
   sample(): Sample {
-    return { connections: this.#clients.size, ...this.#traffic };
+    const metrics = this.#server?.metrics();
+    return {
+      connections: this.#clients.size,
+      bytesIn: metrics?.bytesRead ?? 0,
+      bytesOut: metrics?.bytesWritten ?? 0,
+    };
   }
 
   /** Stops accepting and says goodbye; whoever has not taken it within GOODBYE_MS is cut off. */
-  close(): Promise<void> {
-    return new Promise((resolve) => {
-      const patience = setTimeout(() => {
-        for (const client of this.#clients) client.socket.destroy();
-      }, GOODBYE_MS);
-      this.#server.close(() => {
-        clearTimeout(patience);
-        resolve();
-      });
-      this.room.close();
-      for (const client of this.#clients) client.part('The server is closing. Goodbye!');
-    });
+  async close(): Promise<void> {
+    this.#room.close();
+    await this.#server?.drain({ goodbye: '* The server is closing. Goodbye!', deadlineMs: GOODBYE_MS });
   }
 
-  #accept(socket: Socket): void {
-    if (this.#clients.size >= this.#options.maxConnections) {
-      socket.on('error', () => {});
-      socket.end(`* All ${this.#options.maxConnections} places are taken. Try again later.\n`);
-      socket.destroySoon(); // as soon as the sentence is on its way
+  async #welcome(session: Session<string>): Promise<void> {
+    const { maxConnections, linesPerSecond } = this.#options;
+    if (this.#clients.size >= maxConnections) {
+      session.trySend(`* All ${maxConnections} places are taken. Try again later.`);
       return;
     }
-    const client = new Client(socket, this.room, this.#options.linesPerSecond, this.#traffic, this.#log);
-    this.#clients.add(client);
-    socket.on('close', () => this.#clients.delete(client));
+    const client = new Client(session, this.#room, linesPerSecond);
+    this.#clients.set(session, client);
+    await client.talk();
   }
+}
+
+function peerOf({ peer }: Session<string>): string {
+  return `${peer.address}:${peer.port}`;
 }

@@ -2,46 +2,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { LineDecoder, TOO_LONG } from '../../apps/chat/lines.ts';
 import { listenProblem, parse } from '../../apps/chat/options.ts';
 import { Pace } from '../../apps/chat/pace.ts';
 import { type Member, Room } from '../../apps/chat/room.ts';
 import { type Sample, Status, statusLine } from '../../apps/chat/status.ts';
 import { isName, nameKey, plain } from '../../apps/chat/text.ts';
-
-test('the decoder gives the same lines, and the same refusals, for all cuts', () => {
-  const max = 20;
-  const line = fc.string({ unit: 'binary', maxLength: 30 }).filter((text) => !/[\r\n]/.test(text));
-  fc.assert(
-    fc.property(fc.array(line), fc.array(fc.nat(), { maxLength: 30 }), (lines, cuts) => {
-      const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''));
-      const places = [...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
-      const decoder = new LineDecoder(max);
-      const got: (string | symbol)[] = [];
-      let start = 0;
-      for (const place of places) {
-        const piece = Buffer.from(bytes.subarray(start, place));
-        got.push(...decoder.push(piece));
-        piece.fill(0x2a); // a decoder that kept the chunk would show it
-        start = place;
-      }
-      assert.deepEqual(
-        got,
-        lines.map((line) => (Buffer.byteLength(line) > max ? TOO_LONG : line)),
-      );
-      assert.deepEqual([...decoder.end()], []);
-    }),
-  );
-});
-
-test('a line that is too long is reported when it becomes so, once, also without a newline', () => {
-  const decoder = new LineDecoder(4);
-  assert.deepEqual([...decoder.push(Buffer.from('1234'))], []);
-  assert.deepEqual([...decoder.push(Buffer.from('5'))], [TOO_LONG]);
-  assert.deepEqual([...decoder.push(Buffer.from('6789'))], []);
-  assert.deepEqual([...decoder.push(Buffer.from('0\nok\nla'))], ['ok']);
-  assert.deepEqual([...decoder.end()], ['la']);
-});
 
 test('plain text has no control character left, keeps all others, and costs linear time', { timeout: 10_000 }, () => {
   fc.assert(
@@ -74,8 +39,8 @@ test('names are what can not be mistaken for anything else, and alike ones are o
 /** A member that keeps what it is sent. */
 class Listener implements Member {
   heard: string[] = [];
-  send(bytes: Buffer): void {
-    this.heard.push(bytes.toString().trimEnd());
+  send(line: string): void {
+    this.heard.push(line);
   }
 }
 
