@@ -15,7 +15,7 @@ import type { TcpInfo } from '../engine/tcp-info.ts';
  * - `sent`: taken, and not more than `highWaterMark` bytes wait. Go on.
  * - `queued`: taken, but more than `highWaterMark` bytes wait now. Go on when `drain` is called.
  * - `dropped`: `maxBufferedBytes` would have been passed, or the connection can't be written to any more. The bytes (with
- *   `dropOldest`: older ones; then this write is told `queued`) are gone.
+ *   `dropOldest`: older ones; then this write is told `queued`) are gone. After a drop at the cap `drain` is called, too.
  */
 export type WriteStatus = 'sent' | 'queued' | 'dropped';
 
@@ -25,14 +25,17 @@ export type OverflowPolicy =
   | 'close'
   /** The write is dropped, as a whole. */
   | 'dropNewest'
-  /** Writes that wait, oldest first and as a whole, give way; never one of which the kernel has seen a byte. */
+  /**
+   * Writes that wait, oldest first and as a whole, give way; never one that the kernel was given (at most 64 KiB, or one
+   * write, at a time). If that is not enough, the new one is dropped.
+   */
   | 'dropOldest';
 
 /** Why a connection is closed: told once, to `close`. */
 export type CloseReason =
-  /** Both sides have ended, and everything was sent. */
+  /** Both sides have ended, and everything was sent and received. */
   | { readonly kind: 'ended' }
-  /** `terminate()`, or the server's `terminateAll()`. */
+  /** `terminate()`, or the server's `terminateAll()`. The peer sees a reset, on unix sockets an end. */
   | { readonly kind: 'terminated' }
   /** The peer has reset the connection (ECONNRESET, EPIPE). */
   | { readonly kind: 'reset'; readonly error: Error }
@@ -57,18 +60,23 @@ export interface WriteLimits {
   overflow?: OverflowPolicy | undefined;
 }
 
-/** Called with the connection first. Everything written in a handler leaves together when it has returned. */
+/**
+ * Called as methods of their table, with the connection first, in the asynchronous context (AsyncLocalStorage) in which
+ * `listen` or `connect` was called. Everything that is written in one turn leaves together. What a handler returns is
+ * ignored: the rejection of an async one is an 'unhandledRejection'.
+ */
 export interface Handlers<Data = unknown> {
   /** It is connected. `c.data` is `undefined` until somebody sets it: here, as a rule. */
   open?(c: Connection<Data>): void;
   /**
    * Bytes were received. `view` is memory of the engine, good until this returns: `Buffer.from(view)` keeps them.
-   * `MILLRACE_DEBUG_VIEWS=1` overwrites a view afterwards, to find who kept one.
+   * `MILLRACE_DEBUG_VIEWS=1` overwrites a view afterwards, to find who kept one. `view.buffer` is more than the view, and
+   * nobody's business.
    */
   data?(c: Connection<Data>, view: Buffer): void;
-  /** After `queued`: not more than `lowWaterMark` bytes wait now. */
+  /** After `queued`, or `dropped` at the cap: not more than `lowWaterMark` bytes wait now. */
   drain?(c: Connection<Data>): void;
-  /** The peer has ended its side. Unless `allowHalfOpen`, ours ends when this has returned. */
+  /** The peer has ended its side. Unless `allowHalfOpen`, ours ends when this has returned, after what was written. */
   end?(c: Connection<Data>): void;
   /**
    * An idle time has passed (see `setTimeout`). Without this handler the connection is closed with a reason of the kind
@@ -96,25 +104,34 @@ export interface Connection<Data = unknown> {
   readonly isWritable: boolean;
   readonly isPaused: boolean;
   readonly isClosed: boolean;
-  /** `undefined` with unix sockets; asked once, and kept. */
+  /**
+   * `undefined` with unix sockets. The kernel is asked once, and tells nothing of what is closed: to have it in `close`, ask
+   * in `open`.
+   */
   readonly remote: Readonly<IpAddress> | undefined;
   readonly local: Readonly<IpAddress> | undefined;
 
   /**
    * Takes bytes or text, all or nothing; `chunk` must not be changed until it was sent if it is larger than 4 KiB (the
-   * rest is copied). After the end it says `dropped`, it never throws.
+   * rest is copied, and so is whatever is lent). After the end it says `dropped`.
+   * @param encoding of text; `utf8` unless given
+   * @throws {DirectError} BAD_CHUNK: neither text nor bytes, or an unknown encoding
    */
   write(chunk: Uint8Array | string, encoding?: BufferEncoding): WriteStatus;
-  /** Ends our side when everything was sent, after `chunk` if there is one. The connection closes when both have ended. */
-  end(chunk?: Uint8Array | string, encoding?: BufferEncoding): void;
+  /**
+   * Ends our side when everything was sent, after `chunk` if there is one. The connection closes when both have ended.
+   * @returns what `write` said of the chunk; `sent` without one, `dropped` when our side had ended before
+   */
+  end(chunk?: Uint8Array | string, encoding?: BufferEncoding): WriteStatus;
   /** Closes at once and throws away what waits; the peer sees a reset. `close` comes in a turn of its own. */
   terminate(): void;
-  /** No `data` from now on (but what was received in this turn already may still come); the kernel's window closes. */
+  /** No `data` from now on (but up to 64 KiB that are on their way already may still come); the kernel's window closes. */
   pause(): void;
   resume(): void;
   /**
    * Idle times in ms, each 0 for none: `readMs` since bytes were received, `writeMs` since the kernel took some while
-   * bytes wait. Kept by one coarse wheel: up to a quarter of a second late, never early.
+   * bytes wait. What isn't given stays. Kept by one coarse wheel: up to a quarter of a second late, never early. Nothing is
+   * counted while we are paused, after the peer's end, and while our own loop was blocked.
    */
   setTimeout(idle: { readMs?: number | undefined; writeMs?: number | undefined }): void;
   /** Another table of handlers for this connection alone. */
@@ -128,7 +145,7 @@ export interface Connection<Data = unknown> {
   unref(): void;
 }
 
-/** Where and how; each connection starts with these. */
+/** How each connection starts. */
 export interface ConnectionOptions {
   limits?: WriteLimits | undefined;
   /** Our side stays open when the peer has ended. `false` unless given. */
@@ -141,6 +158,7 @@ export interface ConnectionOptions {
   idle?: { readMs?: number | undefined; writeMs?: number | undefined } | undefined;
 }
 
+/** Where, how, and the handlers: one of `port`, `path` and `fd`. */
 export interface ListenOptions<Data = unknown> extends Handlers<Data>, ConnectionOptions {
   /** 0: any that is free. */
   port?: number | undefined;
@@ -148,7 +166,7 @@ export interface ListenOptions<Data = unknown> extends Handlers<Data>, Connectio
   hostname?: string | undefined;
   /** Of a unix socket, in place of a port; an abstract one begins with `\0`. */
   path?: string | undefined;
-  /** A listening socket that is open already, in place of a port: systemd's, say. */
+  /** A socket that is open and bound already, in place of a port: systemd's, say. */
   fd?: number | undefined;
   /** 511 unless given, as in Node. */
   backlog?: number | undefined;
@@ -157,39 +175,46 @@ export interface ListenOptions<Data = unknown> extends Handlers<Data>, Connectio
   reusePort?: boolean | undefined;
   /** Connections at a time; one more is closed as soon as it is accepted. No limit unless given. */
   maxConnections?: number | undefined;
-  /** Ends listening, as `close()`. */
+  /** Ends listening, as `close()`. If it is aborted before we listen, `listen` is rejected with its reason. */
   signal?: AbortSignal | undefined;
   /** Called where accepting itself fails; without it that is thrown on, as an 'uncaughtException'. */
   acceptError?(error: Error): void;
 }
 
 export interface Server<Data = unknown> {
+  /** `undefined` with unix sockets. */
   readonly port: number | undefined;
+  /** Of a unix socket, its path. */
   readonly address: Readonly<IpAddress> | string;
   /** How many are open. */
   readonly connectionCount: number;
   connections(): Iterable<Connection<Data>>;
   /** Other handlers for all connections, those that are open, too. A handler that isn't given is none. */
   reload(handlers: Handlers<Data>): void;
-  /** Stops listening. Connections live on; resolves when the last one is closed. */
+  /** Stops listening, and removes the path of a unix socket. Connections live on; resolves when the last one is closed. */
   close(): Promise<void>;
   /** Stops listening and terminates all connections. */
   terminateAll(): void;
   ref(): void;
   unref(): void;
+  /** As `close()`: waits for the connections, as Node's servers do. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** Where to, how, and the handlers: one of `port` and `path`. */
 export interface ConnectOptions<Data = unknown> extends Handlers<Data>, ConnectionOptions {
   port?: number | undefined;
   /** `localhost` unless given. */
   hostname?: string | undefined;
   path?: string | undefined;
+  /** Where from: an address, whose family is then the only one; a port. */
   localAddress?: string | undefined;
   localPort?: number | undefined;
+  /** The only family, or 0 for both. */
   family?: 0 | 4 | 6 | undefined;
+  /** In place of `dns.lookup`; called with `all: true`. */
   lookup?: LookupFunction | undefined;
-  /** Gives up: the promise is rejected with its reason. */
+  /** Gives up: the promise is rejected with its reason. Means nothing to a connection that stands. */
   signal?: AbortSignal | undefined;
   /** Gives up after so many ms: ETIMEDOUT. No limit of our own unless given. */
   timeoutMs?: number | undefined;

@@ -286,11 +286,13 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     return false;
   }
 
-  end(chunk?: Uint8Array | string, encoding?: BufferEncoding): void {
-    if (chunk !== undefined) this.write(chunk, encoding);
-    if (!this.isWritable) return;
+  end(chunk?: Uint8Array | string, encoding?: BufferEncoding): WriteStatus {
+    if (!this.isWritable) return 'dropped';
+    const status = chunk === undefined ? 'sent' : this.write(chunk, encoding);
+    if (!this.isWritable) return status; // that was too much
     this.#state |= IS.ENDED;
     this.#link.flushLater();
+    return status;
   }
 
   terminate(): void {

@@ -12,7 +12,7 @@ import { setKeepAlive, setNoDelay, setReset, setUserTimeout } from '../engine/so
 import { errnoException } from '../engine/system-errors.ts';
 import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
 import type { Turn } from '../engine/turn.ts';
-import { lend } from './lent.ts';
+import { lend, lendLarge } from './lent.ts';
 import { type Link, type LinkOwner, NOBODY, type Piece } from './link.ts';
 
 /** Of one slot of the send arena. */
@@ -45,7 +45,7 @@ export class EngineLink extends Connection implements Link {
 
   /** @hot */
   override onLargeData(buffers: LargeBuffers, id: number, length: number): void {
-    lend(buffers.at(id).subarray(0, length), this.owner);
+    lendLarge(buffers, id, length, this.owner);
   }
 
   override onEnd(): void {

@@ -2,32 +2,60 @@
  * Memory that is shown to a `data` handler and belongs to somebody else afterwards. What is larger than a copy is worth is
  * sent from where it lies, and so has to be asked: is that lent?
  */
+import { LARGE_BUFFER_BYTES, type LargeBuffers } from '../engine/large-buffers.ts';
 
 /** Kept views show what they are worth: each is memory of its own, overwritten when the handler has returned. */
 export const isPoisoned: boolean = process.env['MILLRACE_DEBUG_VIEWS'] === '1';
 const POISON = 0xdb;
 
-let lent: ArrayBufferLike | null = null;
+/** What shows a view, and to whom. */
+interface Reader {
+  onData(view: Buffer): void;
+}
 
-/** Shows `view` to `see` for the length of the call. @hot */
-export function lend(view: Buffer, see: { onData(view: Buffer): void }): void {
+let lent: ArrayBufferLike | null = null;
+/** Where a large buffer that is lent can be had for good: its owner, and its place there. */
+let large: LargeBuffers | null = null;
+let largeId = 0;
+
+/** Shows `view` to `reader` for the length of the call. @hot */
+export function lend(view: Buffer, reader: Reader): void {
   if (isPoisoned) {
-    lendPoisoned(view, see);
+    lendPoisoned(view, reader);
     return;
   }
   lent = view.buffer;
-  see.onData(view);
+  reader.onData(view);
   lent = null;
 }
 
-function lendPoisoned(view: Buffer, see: { onData(view: Buffer): void }): void {
+/** Likewise `length` bytes of a large buffer. @hot */
+export function lendLarge(buffers: LargeBuffers, id: number, length: number, reader: Reader): void {
+  large = buffers;
+  largeId = id;
+  lend(buffers.at(id).subarray(0, length), reader);
+  large = null;
+}
+
+function lendPoisoned(view: Buffer, reader: Reader): void {
   const copy = Buffer.allocUnsafeSlow(view.length);
   copy.set(view);
+  large = null;
   lent = copy.buffer;
-  see.onData(copy);
+  reader.onData(copy);
   lent = null;
   copy.fill(POISON);
 }
 
-/** Whether a chunk lies in what is lent at this moment. */
-export const isLent = (chunk: Uint8Array): boolean => chunk.buffer === lent;
+/**
+ * The bytes of a chunk in memory that stays as it is: its own, unless that is lent. A large buffer that is at least half
+ * wanted is kept as it is, and its owner gets another one.
+ */
+export function keep(chunk: Uint8Array): Uint8Array {
+  if (chunk.buffer !== lent) return chunk;
+  if (large === null || chunk.byteLength < LARGE_BUFFER_BYTES / 2) return Buffer.from(chunk);
+  large.take(largeId, LARGE_BUFFER_BYTES);
+  large = null;
+  lent = null; // nobody's but ours now
+  return chunk;
+}

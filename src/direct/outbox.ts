@@ -3,7 +3,7 @@
  * copied together into blocks; large ones stay where they are. With `keepsWrites` each write stays a piece by itself, so
  * that whole writes can be dropped.
  */
-import { isLent } from './lent.ts';
+import { keep } from './lent.ts';
 import type { Piece } from './link.ts';
 
 /** Up to here a write is copied, and the caller may do with its memory what it likes. */
@@ -40,9 +40,9 @@ export class Outbox {
       return length;
     }
     this.#seal();
-    const isOurs = bytes !== chunk;
-    const mayChange = !isOurs && (length <= COPIED_BYTES || isLent(bytes));
-    this.#pieces.push(mayChange ? Buffer.from(bytes) : bytes);
+    if (bytes !== chunk)
+      this.#pieces.push(bytes); // made of text, and so ours
+    else this.#pieces.push(length <= COPIED_BYTES ? Buffer.from(bytes) : keep(bytes));
     return length;
   }
 

@@ -94,7 +94,7 @@ export class Wheel {
     const nowMs = performance.now();
     const isSlightlyLate = nowMs >= this.#dueMs && nowMs - this.#dueMs <= MOST_LATE_MS;
     this.#dueMs = TICK_MS + (isSlightlyLate ? this.#dueMs : nowMs);
-    this.#timer = setTimeout(this.#turn, this.#dueMs - nowMs).unref();
+    this.#timer = setTimeout(this.#turn, Math.round(this.#dueMs - nowMs)).unref();
     this.#call(this.#spoke(0));
   }
 

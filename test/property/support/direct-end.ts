@@ -236,6 +236,7 @@ export class DirectEnd {
       case 'terminate':
         c.terminate();
         break;
+      case 'turns': // of both ends: the script's player
     }
   }
 
