@@ -44,6 +44,7 @@ export class Outgoing<Out> {
   #codec: Codec<unknown, Out>;
   readonly #connection: Outlet;
   readonly #rules: SessionRules['writeBuffer'];
+  readonly #surelyRoomBelow: number;
   readonly #queue = new Fifo<Entry>();
   #queuedBytes = 0;
   #keyed: Map<unknown, Entry> | undefined;
@@ -60,6 +61,7 @@ export class Outgoing<Out> {
     this.#codec = codec;
     this.#connection = connection;
     this.#rules = rules;
+    this.#surelyRoomBelow = Math.min(rules.highBytes, rules.highFrames);
   }
 
   get bufferedBytes(): number {
@@ -80,6 +82,8 @@ export class Outgoing<Out> {
   }
 
   get isFull(): boolean {
+    // A frame has a byte at least: below that there is nothing to be counted.
+    if (this.bufferedBytes < this.#surelyRoomBelow) return false;
     return this.bufferedBytes >= this.#rules.highBytes || this.bufferedFrames >= this.#rules.highFrames;
   }
 
