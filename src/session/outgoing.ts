@@ -163,9 +163,7 @@ export class Outgoing<Out> {
   }
 
   #giveQueued(): void {
-    const { bytes, key } = this.#queue.shift();
-    if (key !== undefined) this.#keyed?.delete(key);
-    this.#queuedBytes -= bytes.length;
+    const { bytes } = this.#shift();
     this.#connection.write(bytes);
     this.#given(bytes.length);
   }
@@ -193,13 +191,13 @@ export class Outgoing<Out> {
   #enqueue(bytes: Buffer, key: unknown): SendStatus | 'overflow' {
     this.offeredBytes = bytes.length + ENTRY_BYTES;
     const older = key === undefined ? undefined : this.#keyed?.get(key);
-    if (older !== undefined) {
+    const { maxBytes, onOverflow } = this.#rules;
+    if (older !== undefined && this.bufferedBytes - older.bytes.length + bytes.length <= maxBytes) {
       this.framesDropped++;
       this.#queuedBytes += bytes.length - older.bytes.length;
       older.bytes = bytes;
       return 'queued';
     }
-    const { maxBytes, onOverflow } = this.#rules;
     // Only if that helps: what the connection has can't give way.
     if (onOverflow === 'dropOldest' && this.#connection.bufferedBytes + bytes.length <= maxBytes) {
       while (!this.#hasRoom(bytes.length)) this.#dropOldest();
@@ -219,15 +217,21 @@ export class Outgoing<Out> {
     return 'queued';
   }
 
+  /** Takes out the oldest frame. A newer one of its key, for which there was no room in its place, keeps the key. */
+  #shift(): Entry {
+    const entry = this.#queue.shift();
+    if (entry.key !== undefined && this.#keyed?.get(entry.key) === entry) this.#keyed.delete(entry.key);
+    this.#queuedBytes -= entry.bytes.length;
+    return entry;
+  }
+
   #hasRoom(bytes: number): boolean {
     const { maxBytes, maxFrames } = this.#rules;
     return this.bufferedBytes + bytes <= maxBytes && this.#queue.length < maxFrames;
   }
 
   #dropOldest(): void {
-    const { bytes, key, waiter } = this.#queue.shift();
-    if (key !== undefined) this.#keyed?.delete(key);
-    this.#queuedBytes -= bytes.length;
+    const { waiter } = this.#shift();
     this.framesDropped++;
     if (waiter === undefined) return;
     this.forget(waiter);

@@ -169,6 +169,27 @@ test('a newer message takes the place of one with the same key that waits', limi
   assert.equal(pipe.written.at(-1), 'a4', 'what has left is not replaced');
 });
 
+test('what takes the place of another keeps to the cap, too', limit, () => {
+  for (const [onOverflow, expected] of [
+    ['close', ['overflow', ['small', 'other']]],
+    ['dropNewest', ['dropped', ['small', 'other']]],
+    ['dropOldest', ['queued', ['new', 'newest']]],
+  ] as const) {
+    const { offer, outgoing, pipe } = rig({ maxBytes: 165, onOverflow });
+    offer('x'.repeat(99));
+    offer('small', 'a');
+    offer('other');
+    const status = offer('x'.repeat(60), 'a');
+    if (onOverflow === 'dropOldest') {
+      assert.equal(offer('new', 'b'), 'queued');
+      assert.equal(offer('newest', 'b'), 'queued');
+    }
+    pipe.take();
+    outgoing.drained();
+    assert.deepEqual([status, pipe.written.slice(1)], expected);
+  }
+});
+
 test('a single message may be larger than the cap if nothing else waits', limit, () => {
   const { offer, pipe } = rig({ maxBytes: 110 });
   assert.equal(offer('x'.repeat(250)), 'queued');

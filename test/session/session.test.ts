@@ -413,6 +413,41 @@ test('a signal closes the server; another ends a client', limit, async (t) => {
   await assert.rejects(dialling(t, serves, { signal: AbortSignal.abort(new Error('never')) }), /never/);
 });
 
+test('a peer may die at any byte, in either way: each session is over once, and nothing is left', limit, async (t) => {
+  const got: string[][] = [];
+  const serves = await serving(t, async (session) => {
+    const mine: string[] = [];
+    got.push(mine);
+    for await (const message of session) {
+      mine.push(message);
+      await session.send(message);
+    }
+  });
+  const wire = 'one\ntwo\r\n\nthree\n';
+  const whole = ['one', 'two', '', 'three'];
+  for (let cut = 0; cut <= wire.length; cut++) {
+    for (const isReset of [true, false]) {
+      const peer = await raw(t, serves);
+      const before = serves.server.metrics().bytesRead;
+      if (cut > 0) peer.socket.write(wire.slice(0, cut));
+      await until(() => serves.server.metrics().bytesRead === before + cut, 'received');
+      if (isReset) peer.socket.resetAndDestroy();
+      else peer.socket.destroy();
+      const { reason } = await serves.closed();
+      // A line without its newline at the end is a line.
+      assert.ok(isReset ? reason === 'RESET' : reason === 'ENDED' || reason === 'RESET', reason);
+      const mine = got.at(-1) ?? [];
+      const full = wire.slice(0, cut).split(/\r?\n/).slice(0, -1);
+      assert.deepEqual(mine.slice(0, full.length), full);
+      assert.ok(mine.length <= full.length + 1);
+      if (cut === wire.length) assert.deepEqual(mine, whole);
+    }
+  }
+  const { openSessions, openConnections, sessions, bufferedBytes } = serves.server.metrics();
+  assert.deepEqual([openSessions, openConnections, sessions, bufferedBytes], [0, 0, 2 * (wire.length + 1), 0]);
+  assert.deepEqual([serves.errors, serves.reasons.length], [[], sessions]);
+});
+
 // ----------------------------------------------------------------------------------------------------- changing codecs
 
 test('the codec is changed between two messages, and no byte is lost', limit, async (t) => {
