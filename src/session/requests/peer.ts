@@ -71,6 +71,8 @@ export class Peer {
   /** Why no call can be made on it any more. */
   #end: RpcError | undefined;
   #hasGoodbye = false;
+  /** While calls of ours are under way: `drain` of our own server waits for them, too. */
+  #hold: { release(): void } | undefined;
   #isClosed = false;
 
   /** The one of this session. */
@@ -126,6 +128,7 @@ export class Peer {
     const id = this.#nextId++;
     this.#own.set(id, call);
     this.stats.calling = this.#own.size;
+    this.#hold ??= this.session.hold();
     return id;
   }
 
@@ -133,6 +136,9 @@ export class Peer {
   forget(id: number): void {
     this.#own.delete(id);
     this.stats.calling = this.#own.size;
+    if (this.#own.size > 0) return;
+    this.#hold?.release();
+    this.#hold = undefined;
   }
 
   /** Hears what comes about a call of the peer. */
