@@ -5,7 +5,6 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
-import { builtins } from '../engine/builtins.ts';
 import { Connection } from '../engine/connection.ts';
 import type { LargeBuffers } from '../engine/large-buffers.ts';
 import { setKeepAlive, setNoDelay, setReset, setUserTimeout } from '../engine/socket-options.ts';
@@ -201,9 +200,8 @@ function viewOf(buffers: ReceiveBuffers, start: number, length: number): Buffer 
   return view;
 }
 
-/** There are more buffers than before, or some for the first time. Memory of the kernel's must not be given away. */
+/** There are more buffers than before, or some for the first time. */
 function show(buffers: ReceiveBuffers): void {
   shownMemory = buffers.memory;
   views = new Array<undefined>(buffers.count).fill(undefined);
-  builtins.workerThreads.markAsUntransferable(buffers.memory.buffer);
 }
