@@ -25,8 +25,8 @@ export interface Rival {
   env: Readonly<Record<string, string>>;
   /** Ours: node:net on the same Node. */
   sameNode?: string;
-  /** In which selections it takes part: the default one, the usual trials of --full, its headline trials only. */
-  tier: 'quick' | 'usual' | 'full';
+  /** In which selections it takes part: the default one, the usual trials of --full, its headline trials only, none. */
+  tier: 'quick' | 'usual' | 'full' | 'named';
   /** Finds or builds it. @throws {Unavailable} */
   prepare(shop: Workshop): Prepared;
 }
@@ -86,7 +86,7 @@ function onNode(suffix: string, binary: (shop: Workshop) => string, nodeTier: Ri
       env: { MILLRACE_ENGINE: name },
       sameNode: `node${suffix}`,
       kinds: plainKinds,
-      tier: suffix === '@26' ? 'usual' : 'full',
+      tier: suffix === '@26' ? 'full' : 'named',
       prepare: (shop) => {
         const node = binary(shop);
         const command = [node, program('servers/direct.js')];
@@ -226,9 +226,9 @@ export const rivals: readonly Rival[] = [
 /** What `--rivals` takes besides names. */
 export const groups: Readonly<Record<string, (rival: Rival) => boolean>> = {
   quick: (rival) => rival.tier === 'quick',
-  usual: (rival) => rival.tier !== 'full',
-  all: () => true,
-  ours: (rival) => rival.family === 'ours' && rival.name.includes('@'),
+  usual: (rival) => rival.tier === 'quick' || rival.tier === 'usual',
+  all: (rival) => rival.tier !== 'named',
+  ours: (rival) => rival.name.startsWith('millrace-') && rival.name.includes('@'),
   nodes: (rival) => rival.family === 'node' && rival.name.includes('@'),
 };
 

@@ -34,6 +34,7 @@ function memory(bench: Bench, connections: number): Trial {
     ],
     kind: 'echo',
     isQuick: connections === 10_000 || bench.options.idleConnections !== undefined,
+    ...(connections === 10_000 ? { breadth: 'all' as const } : {}),
     maxRuns: connections > 20_000 ? 1 : 2,
     overheadSeconds: 2 + connections / 5000,
     run: async (rival, prepared) => {

@@ -24,7 +24,7 @@ const { values } = parseArgs({
     update: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
     node: { type: 'string' },
-    engine: { type: 'string', multiple: true, default: ['epoll', 'direct-epoll'] },
+    engine: { type: 'string', multiple: true, default: ['epoll'] },
   },
 });
 

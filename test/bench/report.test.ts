@@ -104,6 +104,23 @@ test('a goal may be of another figure, another trial, or of itself there', () =>
   );
 });
 
+test('a goal may be of the direct tier, and a figure of its own', () => {
+  const verdicts = judge(
+    [
+      { tier: 'direct', trials: /^echo$/, ring: 'epoll', atMost: 0.5, of: 'node' },
+      { tier: 'direct', trials: /^idle$/, atMost: 1024, of: 'one' },
+    ],
+    [
+      finished('echo', { node: [10], 'millrace-epoll': [4], 'direct-epoll': [6] }),
+      finished('idle', { 'millrace-epoll': [3000], 'direct-epoll': [700] }),
+    ],
+  );
+  assert.deepEqual(verdicts.map(verdictLine), [
+    'MISSED  echo, cpu: direct-epoll is 0.600 of node, at most 0.50',
+    'met     idle, cpu: direct-epoll has 700, at most 1024',
+  ]);
+});
+
 test('a goal against a rival that was not run is neither met nor missed', () => {
   const verdicts = judge(
     [{ trials: /^echo$/, ring: 'epoll', atMost: 1, of: 'bun' }],

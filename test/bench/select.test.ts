@@ -44,7 +44,7 @@ test('every goal is about a trial and a rival that exist', () => {
       String(goal.trials),
     );
     if (goal.ofTrial) assert.ok(trials.includes(goal.ofTrial), goal.ofTrial);
-    assert.ok(['node', 'self', ...rivals.map((rival) => rival.name)].includes(goal.of), goal.of);
+    assert.ok(['node', 'self', 'one', ...rivals.map((rival) => rival.name)].includes(goal.of), goal.of);
   }
 });
 

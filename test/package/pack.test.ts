@@ -32,7 +32,18 @@ const got = [];
 codec.decoder((message) => got.push(message)).push(Buffer.concat([{ a: 1 }, 'two'].map((message) => codec.encode(message))));
 console.log(JSON.stringify(got));
 `;
+/** A connection of the direct tier, there and back. */
+const direct = `
+direct.listen({ port: 0, hostname: '127.0.0.1', data: (c, view) => void c.end(view) }).then(async (server) => {
+  let text = '';
+  const c = await direct.connect({ port: server.port, data: (_, view) => void (text += view), close: () => console.log(JSON.stringify(text)) });
+  c.write('there and back');
+  await server.close();
+});
+`;
 const programs = {
+  'direct.mjs': `import * as direct from 'millrace/direct';\n${direct}`,
+  'direct.cjs': `const direct = require('millrace/direct');\n${direct}`,
   'framing.mjs': `import * as framing from 'millrace/framing';\n${codecs}`,
   'framing.cjs': `const framing = require('millrace/framing');\n${codecs}`,
   'verify.mjs': `import { lines } from 'millrace/framing';
@@ -94,6 +105,13 @@ describe('the package', () => {
 
   for (const program of ['framing.mjs', 'framing.cjs']) {
     test(`${program} has the codecs`, () => assert.deepEqual(run(program), [{ a: 1 }, 'two']));
+  }
+
+  for (const program of ['direct.mjs', 'direct.cjs']) {
+    for (const engine of ['', 'node'])
+      test(`${program} talks on ${engine || 'the engine that the package carries'}`, () => {
+        assert.equal(run(program, engine === '' ? {} : { MILLRACE_ENGINE: engine }), 'there and back');
+      });
   }
 
   test('codecs can be verified without any other package', () => assert.equal(run('verify.mjs'), true));
