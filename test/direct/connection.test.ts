@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
+import { runInNewContext } from 'node:vm';
 import type { Connection, WriteStatus } from 'millrace/direct';
 import { close, collect, folder, keep, leakGuard, limit, once, settled, take, turns, until } from '../support/net.ts';
 import { Book, dial, peer, serve } from './support/direct.ts';
@@ -386,7 +387,8 @@ test('a chunk that is neither bytes nor text is refused', limit, async (t) => {
   for (const chunk of [undefined, null, 5, {}, [1], new DataView(new ArrayBuffer(1))])
     assert.throws(() => c.write(chunk as never), { name: 'DirectError', code: 'MILLRACE_ERR_BAD_CHUNK' });
   assert.throws(() => c.write('x', 'utf-7' as BufferEncoding), { code: 'MILLRACE_ERR_BAD_CHUNK' });
-  c.end(new Uint8Array([111, 107]));
+  assert.equal(c.end(runInNewContext('new Uint8Array([111, 107])')), 'sent');
+  assert.equal(c.end('more'), 'dropped');
   assert.equal((await collect(socket)).toString(), 'ok');
 });
 
