@@ -74,6 +74,24 @@ test('limits of addresses are about clients, not about the proxy', limit, async 
   assert.equal(serves.server.metrics().openConnections, 2);
 });
 
+test('a /64 of IPv6 has its limit', limit, async (t) => {
+  const serves = await rig(t, { limits: { perNetwork: 2 } });
+  const connect = async (address: string) => {
+    const peer = await raw(t, serves);
+    peer.socket.write(`PROXY TCP6 ${address} ::1 51000 443\r\nhello\n`);
+    return peer;
+  };
+  await (await connect('2001:db8::1')).has('hello\n');
+  await (await connect('2001:db8::2')).has('hello\n');
+  const third = await connect('2001:db8:0:0:ffff::3');
+  await until(() => third.events.includes('close'), 'refused');
+  await (await connect('2001:db8:0:1::3')).has('hello\n');
+  assert.deepEqual(
+    serves.refusals.map(({ reason, address }) => [reason, address]),
+    [['TOO_MANY_FROM_NETWORK', '2001:db8:0:0:ffff::3']],
+  );
+});
+
 test('what is no header is refused, with its reason', limit, async (t) => {
   const serves = await rig(t);
   for (const [bytes, reason] of [

@@ -236,6 +236,63 @@ test('send waits for a peer that does not read, and goes on when it does', limit
   assert.deepEqual([session.framesWritten, session.bufferedBytes, session.bufferedFrames], [4_000, 0, 0]);
 });
 
+test('a peer that does not read is closed at the cap', limit, async (t) => {
+  const serves = await serving(
+    t,
+    async (session) => {
+      while (session.isWritable) {
+        session.trySend('x'.repeat(50_000));
+        await turns(1);
+      }
+      await session.send('more');
+    },
+    { limits: { writeBuffer: { highBytes: 100_000, maxBytes: 300_000 } } },
+  );
+  const peer = await raw(t, serves, { reads: false });
+  peer.socket.pause();
+  const reason = await within(serves.closed(), 'closed', 9_000);
+  assert.deepEqual([reason.reason, reason.limit], ['WRITE_OVERFLOW', 300_000]);
+  assert.ok(reason.unsentBytes > 200_000 && reason.unsentBytes <= 300_000, `${reason.unsentBytes}`);
+  assert.deepEqual(serves.errors, []);
+  assert.equal(serves.server.metrics().unsentBytes, reason.unsentBytes);
+});
+
+test('a peer that reads slowly gets the newest state, and every message in between', limit, async (t) => {
+  let session: Session<string> | undefined;
+  const serves = await serving(
+    t,
+    async (accepted) => {
+      session = accepted;
+      await accepted.receive();
+    },
+    { limits: { writeBuffer: { highBytes: 50_000 } } },
+  );
+  const peer = await raw(t, serves, { reads: false });
+  peer.socket.pause();
+  await until(() => session !== undefined, 'a session');
+  const padding = 'x'.repeat(10_000);
+  let tick = 0;
+  // Until the kernel takes nothing more, and then some.
+  for (let queued = 0; queued < 50; tick++) {
+    if (session?.trySend(`state ${tick} ${padding}`, { conflate: 'state' }) === 'queued') queued++;
+    else queued = 0;
+    await turns(1);
+  }
+  session?.trySend('event');
+  assert.ok((session?.bufferedBytes ?? 0) < 80_000, `${session?.bufferedBytes}`);
+  assert.ok((session?.framesDropped ?? 0) > 30);
+  let received = '';
+  peer.socket.on('data', (chunk: Buffer) => (received += chunk));
+  peer.socket.resume();
+  await until(() => received.endsWith('event\n'), 'everything is read');
+  const ticks = [...received.matchAll(/state (\d+)/g)].map(([, number]) => Number(number));
+  assert.equal(ticks.at(-1), tick - 1, 'the newest');
+  assert.deepEqual(
+    ticks,
+    [...ticks].sort((a, b) => a - b),
+  );
+});
+
 // ------------------------------------------------------------------------------------------------------------- endings
 
 test('a handler that throws ends its own session only, and what it sent arrives', limit, async (t) => {
