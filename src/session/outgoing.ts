@@ -51,7 +51,7 @@ export class Outgoing<Out> {
   /** Where the frames end that the connection has, in bytes from its beginning. */
   readonly #ends = new Fifo<number>();
   #givenBytes = 0;
-  readonly #waiters = new Set<Waiter>();
+  #waiters: Set<Waiter> | undefined;
   /** The message of the last `offer`, if it waits in the queue. */
   #last: Entry | undefined;
   /** Frames of late were larger than `scratch`. */
@@ -109,22 +109,24 @@ export class Outgoing<Out> {
 
   /** The wait of a message that was just `queued`. */
   wait(waiter: Waiter): void {
+    this.#waiters ??= new Set();
     this.#waiters.add(waiter);
     if (this.#last !== undefined) this.#last.waiter = waiter;
   }
 
   /** A wait that is over for other reasons. */
   forget(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
+    this.#waiters?.delete(waiter);
   }
 
   /** The connection has room again. */
   drained(): void {
     while (this.#queue.length > 0 && !this.#isConnectionFull()) this.#giveQueued();
     const { lowBytes, lowFrames } = this.#rules;
-    if (this.#waiters.size === 0 || this.bufferedBytes > lowBytes || this.bufferedFrames > lowFrames) return;
-    for (const waiter of this.#waiters) waiter.resolve();
-    this.#waiters.clear();
+    const waiters = this.#waiters;
+    if (waiters === undefined || this.bufferedBytes > lowBytes || this.bufferedFrames > lowFrames) return;
+    this.#waiters = undefined;
+    for (const waiter of waiters) waiter.resolve();
   }
 
   /** Gives everything to the connection: our side is about to end. */
@@ -137,11 +139,11 @@ export class Outgoing<Out> {
     this.#queue.clear();
     this.#keyed = undefined;
     this.#queuedBytes = 0;
-    for (const waiter of this.#waiters) {
+    for (const waiter of this.#waiters ?? []) {
       if (lostBytes > 0) waiter.reject(error);
       else waiter.resolve();
     }
-    this.#waiters.clear();
+    this.#waiters = undefined;
   }
 
   // ------------------------------------------------------------------------------------------------ to the connection

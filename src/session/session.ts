@@ -106,27 +106,24 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   // ------------------------------------------------------------------------------------------------------- receiving
 
   receive(options: WaitOptions = {}): Promise<In | undefined> {
-    return this.#ask('message', options.signal) as Promise<In | undefined>;
+    return this.ask('message', options.signal) as Promise<In | undefined>;
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<In, undefined> {
     if (this.#hasIterator) throw misuse('a session has one consumer, and there was an iterator already');
     this.#hasIterator = true;
-    const iterator: AsyncIterableIterator<In, undefined> = {
-      next: () => this.#ask('step') as Promise<IteratorResult<In, undefined>>,
-      return: () => {
-        // Also when the loop's body throws; who awaits the handler tells that, and then it is the reason.
-        this.finish('CLOSED', closings.CLOSED);
-        this.#isLoopLeft = true;
-        return Promise.resolve({ done: true, value: undefined });
-      },
-      [Symbol.asyncIterator]: () => iterator,
-    };
-    return iterator;
+    return new Messages(this);
+  }
+
+  /** The loop was left early: it ends. Also when its body throws; who awaits the handler tells that, and then it is why. */
+  leaveLoop(): void {
+    if (this.#cause !== undefined || this.#over !== undefined) return;
+    this.#isLoopLeft = true;
+    this.finish('CLOSED', closings.CLOSED);
   }
 
   /** @hot bench/session.ts, echo */
-  #ask(form: 'message' | 'step', signal?: AbortSignal): Promise<unknown> {
+  ask(form: 'message' | 'step', signal?: AbortSignal): Promise<unknown> {
     const answer = this.#incoming.ask(form, signal);
     if (this.#rest !== undefined || this.#tail !== undefined || this.#connection.isPaused) this.#refill();
     if (this.#leaving !== undefined) this.#leaveWhenIdle();
@@ -597,6 +594,29 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   footprint(): number {
     if (this.#isCut || this.#over !== undefined) return 0;
     return this.#outgoing.heldBytes + this.#incoming.bytes + (this.#rest?.length ?? 0) + this.#decoder.bufferedBytes;
+  }
+}
+
+/** What `for await` uses: a class rather than closures, of which an idle session would keep four. */
+class Messages<In, Out> implements AsyncIterableIterator<In, undefined> {
+  readonly #session: LiveSession<In, Out>;
+
+  constructor(session: LiveSession<In, Out>) {
+    this.#session = session;
+  }
+
+  /** @hot bench/session.ts, echo */
+  next(): Promise<IteratorResult<In, undefined>> {
+    return this.#session.ask('step') as Promise<IteratorResult<In, undefined>>;
+  }
+
+  return(): Promise<IteratorResult<In, undefined>> {
+    this.#session.leaveLoop();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 }
 
