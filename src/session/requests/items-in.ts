@@ -71,6 +71,8 @@ export class ItemsIn<T> implements AsyncIterableIterator<T, undefined> {
       while (this.#waiting.length === 0) {
         if (!this.#isOpen) return this.#finish();
         this.#ask();
+        // To ask may have been in vain.
+        if (!this.#isOpen) continue;
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });

@@ -9,6 +9,7 @@ const STOPPED = Symbol('stopped');
 export class ItemsOut {
   #credit: number;
   #isStopped = false;
+  #isSealed = false;
   /** Ends whatever `run` waits for. */
   #interrupt: (() => void) | undefined;
 
@@ -24,6 +25,12 @@ export class ItemsOut {
     return true;
   }
 
+  /** There will be no more credit: what there is may be used up. */
+  seal(): void {
+    this.#isSealed = true;
+    if (this.#credit === 0) this.#interrupt?.();
+  }
+
   /** Nobody wants more items: the source is returned. */
   stop(): void {
     this.#isStopped = true;
@@ -31,9 +38,9 @@ export class ItemsOut {
   }
 
   /**
-   * Sends until the source ends or `stop` is called.
+   * Sends until the source ends, `stop` is called, or there is no credit and will be none.
    *
-   * @returns true: the source has ended; false: it was stopped, and has been returned
+   * @returns true: the source has ended; false: it has been returned before that
    * @throws what the source throws, and `send`, unless it was stopped
    */
   async run(
@@ -63,13 +70,13 @@ export class ItemsOut {
   }
 
   async #hasCredit(): Promise<boolean> {
-    while (this.#credit === 0 && !this.#isStopped) {
+    while (this.#credit === 0 && !this.#isStopped && !this.#isSealed) {
       await new Promise<void>((resolve) => {
         this.#interrupt = resolve;
       });
     }
     this.#interrupt = undefined;
-    return !this.#isStopped;
+    return this.#credit > 0 && !this.#isStopped;
   }
 
   /** Not `Promise.race`: with a promise that lives as long as the stream, each item would leave something behind. */

@@ -85,9 +85,9 @@ export class OwnCall implements WireCall {
   }
 
   /** Ends it from this side. */
-  cancel(error: unknown, code: string = codeOf('CANCELLED'), message: string = rpcReasons.CANCELLED): void {
+  cancel(error: unknown, code?: string, message?: string): void {
     if (this.#isOver) return;
-    if (this.#id > 0 && this.#peer?.isClosed === false) this.#tell(fail(this.#id, code, message));
+    this.#tellCancelled(code, message);
     this.items?.discard({ error });
     this.#finish({ error });
   }
@@ -108,6 +108,8 @@ export class OwnCall implements WireCall {
   }
 
   onInputEnd(error: RpcError): void {
+    // It can't answer, but it may be at work.
+    if (!this.#isOver) this.#tellCancelled();
     this.#finish({ error });
   }
 
@@ -137,9 +139,14 @@ export class OwnCall implements WireCall {
       window,
       granted: window,
       accept,
-      grant: (count) => this.#tell(credit(this.#id, count)),
+      grant: (count) => this.#grant(count),
       leave: (failure) => this.cancel(failure?.error),
     });
+  }
+
+  #grant(count: number): void {
+    if (this.#peer?.isClosed === false) this.#tell(credit(this.#id, count));
+    else this.#finish({ error: rpcError('CALL_CLOSED', 'our side has ended: no more items can be asked for') });
   }
 
   async #upload(source: AsyncIterable<unknown> | Iterable<unknown>): Promise<void> {
@@ -152,6 +159,10 @@ export class OwnCall implements WireCall {
       if (error instanceof RpcError && !error.isRemote) this.cancel(error, error.code, error.message);
       else this.cancel(error);
     }
+  }
+
+  #tellCancelled(code: string = codeOf('CANCELLED'), message: string = rpcReasons.CANCELLED): void {
+    if (this.#id > 0 && this.#peer?.isClosed === false) this.#tell(fail(this.#id, code, message));
   }
 
   #tell(message: unknown[]): void {

@@ -5,7 +5,7 @@
 import { accept } from './accept.ts';
 import type { Method } from './contract.ts';
 import { credit, done, fail, isCount, item, KIND, MAX_CREDIT, stop } from './envelope.ts';
-import { codeOf, RpcError, remoteError, rpcError } from './errors.ts';
+import { codeOf, RpcError, remoteError, rpcError, rpcReasons } from './errors.ts';
 import { ItemsIn } from './items-in.ts';
 import { ItemsOut } from './items-out.ts';
 import type { Peer, RequestSession, WireCall } from './peer.ts';
@@ -43,6 +43,8 @@ export class ServedCall implements WireCall {
   readonly #out: ItemsOut | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   #isOver = false;
+  /** Why uploads, or credit, have ended too early: a handler that throws it on has done nothing wrong. */
+  #lost: RpcError | undefined;
   /** The answer, until the session has taken it. */
   #answer: Promise<void> | undefined;
 
@@ -68,7 +70,8 @@ export class ServedCall implements WireCall {
       if (!this.#isOver) await this.#handle(handle, input, method);
     } catch (error) {
       // What a handler throws after its call was over is what it makes of the signal.
-      if (!this.#isOver) this.#fail(this.#answerTo(error));
+      if (!this.#isOver)
+        this.#fail(this.#lost !== undefined && error === this.#lost ? this.#lost : this.#answerTo(error));
     }
     await this.#answer;
   }
@@ -78,10 +81,21 @@ export class ServedCall implements WireCall {
     const result: unknown = await handle(...parameters);
     if (this.#out !== undefined) {
       const source = result as AsyncIterable<unknown>;
-      const hasEnded = await this.#out.run(source, (value) => this.#peer.send(item(-this.#id, value)));
+      const hasEnded = await this.#out.run(source, (value) => this.#sendItem(value));
       if (hasEnded) this.#end(done(-this.#id));
+      else if (this.#lost !== undefined) this.#fail(this.#lost);
     } else {
       this.#end(done(-this.#id, 'output' in method ? result : undefined));
+    }
+  }
+
+  async #sendItem(value: unknown): Promise<void> {
+    try {
+      await this.#peer.send(item(-this.#id, value));
+    } catch (error) {
+      // Otherwise the codec has no frame for it, and that is the handler's.
+      if (!this.#peer.isClosed) throw error;
+      this.#leave(rpcError('CALL_CLOSED', rpcReasons.CALL_CLOSED, { cause: error }));
     }
   }
 
@@ -100,8 +114,10 @@ export class ServedCall implements WireCall {
   }
 
   onInputEnd(error: RpcError): void {
-    // Whoever has sent its call and ended its side still wants the answer.
+    // Whoever has sent its call and ended its side still wants the answer, or as much of it as it has asked for.
+    this.#lost = error;
     this.#in?.end({ error });
+    this.#out?.seal();
   }
 
   onClosed(error: RpcError): void {
@@ -116,7 +132,10 @@ export class ServedCall implements WireCall {
       window,
       granted: 0,
       accept: (raw) => accept(schema, raw, 'BAD_INPUT', `an item for '${name}'`),
-      grant: (count) => void this.#peer.post(credit(-this.#id, count)),
+      grant: (count) => {
+        if (!this.#peer.isClosed) void this.#peer.post(credit(-this.#id, count));
+        else this.#leave(rpcError('CALL_CLOSED', 'our side has ended: no more items can be asked for'));
+      },
       leave: (failure) => {
         if (failure === undefined) void this.#peer.post(stop(-this.#id));
         else this.#fail(ours(failure.error) ?? this.#answerTo(failure.error));
