@@ -10,7 +10,8 @@ import { codeOf, type RpcError, type RpcReason, rpcError, rpcReasons } from './e
 
 /** What requests need of a session. */
 export interface RequestSession {
-  send(message: unknown, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Of a codec that carries arrays of values. */
+  readonly send: (message: unknown[], options?: { signal?: AbortSignal | undefined }) => Promise<void>;
   receive(): Promise<unknown>;
   abort(cause?: unknown): void;
   /** Work in flight that `drain` waits for. */

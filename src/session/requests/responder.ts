@@ -3,6 +3,7 @@
  * refused, since a caller that is told can do something about it.
  */
 
+import type { Session } from '../api.ts';
 import { accept } from './accept.ts';
 import { type Contract, checkContract, type Handlers, type Method } from './contract.ts';
 import { MAX_CREDIT, requestsGoodbye } from './envelope.ts';
@@ -22,7 +23,7 @@ export interface ResponderOptions {
    * What a handler threw that was not meant for its caller, and what one-way messages were dropped for. Without it a
    * process warning is emitted for the first of each method.
    */
-  onError?: ((error: unknown, call: { method: string; session: RequestSession }) => void) | undefined;
+  onError?: ((error: unknown, call: { method: string; session: Session<unknown> }) => void) | undefined;
   /**
    * Makes an error for the caller of one that was not meant for it; `undefined` for none. Unless given, callers see
    * `MILLRACE_ERR_INTERNAL` and no more: messages of exceptions tell what only we should know.
@@ -210,7 +211,7 @@ class ContractResponder implements Responder {
     const { onError } = this.#options;
     if (onError !== undefined) {
       try {
-        onError(error, { method, session });
+        onError(error, { method, session: session as Session<unknown> });
       } catch (problem) {
         throwLater(problem);
       }

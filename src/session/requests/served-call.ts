@@ -2,6 +2,7 @@
  * A call of the peer: runs the handler, and answers exactly once; with the handler's value, with its error, or with ours
  * when the deadline has passed. A call that was cancelled is not answered.
  */
+import type { Session } from '../api.ts';
 import { accept } from './accept.ts';
 import type { Method } from './contract.ts';
 import { credit, done, fail, isCount, item, KIND, MAX_CREDIT, stop } from './envelope.ts';
@@ -13,7 +14,8 @@ import type { Peer, RequestSession, WireCall } from './peer.ts';
 /** What a handler is told besides its input. */
 export interface Context {
   readonly method: string;
-  readonly session: RequestSession;
+  /** The session that the call came over: who the peer is, and `data`, where a login may have left something. */
+  readonly session: Session<unknown>;
   /**
    * Aborted when nobody wants the answer any more: the caller has cancelled, the deadline has passed, the session is
    * over. Give it to whatever the handler waits for.
@@ -201,14 +203,14 @@ function ours(error: unknown): RpcError | undefined {
 /** Makes its signal when it is asked for: most handlers don't. */
 export class CallContext implements Context {
   readonly method: string;
-  readonly session: RequestSession;
+  readonly session: Session<unknown>;
   readonly #deadlineAtMs: number;
   #controller: AbortController | undefined;
   #reason: unknown;
 
   constructor(method: string, session: RequestSession, deadlineMs: number) {
     this.method = method;
-    this.session = session;
+    this.session = session as Session<unknown>;
     this.#deadlineAtMs = deadlineMs === 0 ? Number.POSITIVE_INFINITY : performance.now() + deadlineMs;
   }
 

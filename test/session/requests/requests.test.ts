@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { call, defineContract, RpcError, requestStats, respond, unchecked } from 'millrace/session';
+import { call, defineContract, RpcError, requestStats, respond, type Session, unchecked } from 'millrace/session';
 import { deferred, limit, pair, settle } from '../support/pair.ts';
 import { decimal, number, numbers, slowNumber, text } from '../support/schemas.ts';
 
@@ -551,6 +551,50 @@ test('contracts and handlers that make no sense are refused', limit, () => {
   assert.throws(() => respond(server, calculator, plain), /method 'add' has a handler on this session/);
   assert.throws(() => call(client, calculator, { maxRequests: 0 }), { code: 'MILLRACE_ERR_BAD_CONTRACT' });
   assert.throws(() => respond(client, calculator, plain, { window: 1.5 }), { code: 'MILLRACE_ERR_BAD_CONTRACT' });
+});
+
+test('the compiler knows what a contract says', limit, async (t) => {
+  const { client, server } = pair();
+  const contract = defineContract({
+    ask: { kind: 'request', input: decimal, output: number },
+    list: { kind: 'stream', items: decimal },
+    fill: { kind: 'upload', uploads: decimal },
+    tell: { kind: 'oneway', input: number },
+  });
+  const heard: number[] = [];
+  const handlers = {
+    ask: (n: number) => n,
+    list: () => ['1', '2'],
+    fill: async (_: undefined, uploads: AsyncIterable<number>) => {
+      for await (const n of uploads) heard.push(n);
+    },
+    tell: () => {},
+  };
+  respond(server, contract, handlers);
+  const api = call(client, contract);
+  for await (const n of api.list()) heard.push(n + 1);
+  assert.equal(await api.fill(undefined, ['3']), undefined);
+  assert.deepEqual(heard, [2, 3, 3]);
+  t.diagnostic('the rest is checked when this is compiled');
+  const wrong = [
+    // @ts-expect-error the schema takes text
+    () => api.ask(1),
+    // @ts-expect-error it has an input
+    () => api.tell(),
+    // @ts-expect-error there is no such method
+    () => api.nothing(),
+    // @ts-expect-error the handler is given a number
+    () => respond(server, contract, { ...handlers, ask: (n: string) => Number(n) }),
+    // @ts-expect-error the answer is a number
+    () => respond(server, contract, { ...handlers, ask: () => 'x' }),
+    // @ts-expect-error a handler is missing
+    () => respond(server, contract, { ask: handlers.ask }),
+    // @ts-expect-error text is no envelope
+    (session: Session<string>) => call(session, contract),
+    // @ts-expect-error a stream needs the schema of its items
+    () => defineContract({ a: { kind: 'stream' } }),
+  ];
+  assert.equal(wrong.length, 8);
 });
 
 test('handlers are methods of their object', limit, async () => {
