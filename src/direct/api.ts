@@ -28,6 +28,7 @@ export type OverflowPolicy =
   /**
    * Writes that wait, oldest first and as a whole, give way; never one that the kernel was given (at most 64 KiB, or one
    * write, at a time). If that is not enough, the new one is dropped.
+   * At most 65,536 writes wait: each takes memory besides its bytes.
    */
   | 'dropOldest';
 

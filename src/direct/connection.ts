@@ -258,6 +258,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     let taken = this.#outbox === null ? link.gather(chunk, encoding) : -1;
     if (taken < 0) {
       this.#outbox ??= new Outbox(limits.overflow === 'dropOldest');
+      if (this.#outbox.isCrowded) this.#taken -= this.#outbox.drop(1);
       taken = this.#outbox.add(chunk, encoding);
       if (this.#outbox.bytes === 0) this.#outbox = null; // nothing, or text that is no hex or base64
     }

@@ -12,6 +12,8 @@ const LEAST_BLOCK_BYTES = 512;
 const MOST_BLOCK_BYTES = 65536;
 /** Of one send, where writes can be dropped: what the kernel was given can't be. At least one write. */
 const MOST_SENT_BYTES = 65536;
+/** That wait, where writes can be dropped: each is a piece, and many small ones take far more memory than their bytes. */
+const MOST_WRITES = 65536;
 const GONE = new Uint8Array(0);
 
 export class Outbox {
@@ -27,6 +29,11 @@ export class Outbox {
 
   constructor(keepsWrites: boolean) {
     this.#keepsWrites = keepsWrites;
+  }
+
+  /** As many writes wait as may: before one is added, one has to be dropped. */
+  get isCrowded(): boolean {
+    return this.#keepsWrites && this.#pieces.length - this.#head >= MOST_WRITES;
   }
 
   /** @returns how many bytes that are */

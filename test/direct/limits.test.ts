@@ -130,3 +130,15 @@ test('a cap of few bytes holds from the first write on', limit, async (t) => {
   assert.equal(c.write('0'), 'dropped');
   assert.deepEqual(await book.closed(), { kind: 'overflow', bufferedBytes: 11, limitBytes: 10 });
 });
+
+test('`dropOldest`: no more writes wait than 65,536, however small they are', limit, async (t) => {
+  const { c, socket } = await stuck(t, 'dropOldest');
+  const before = c.bufferedBytes;
+  for (let i = 0; i < 70_000; i++) assert.equal(c.write(`${i % 10}`), 'queued');
+  assert.ok(c.bufferedBytes <= before + 65_536, `${c.bufferedBytes - before} writes wait`);
+  const received = collect(socket.resume());
+  c.end('!');
+  const bytes = await received;
+  const digits = bytes.subarray(bytes.lastIndexOf('#') + 1).toString();
+  assert.ok(digits.length > 60_000 && digits.length <= 65_537 && digits.endsWith('56789!'), `${digits.length} writes`);
+});
