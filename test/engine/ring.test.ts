@@ -588,6 +588,24 @@ on('stays quiet when a closed socket lives on in a duplicate', async (rig) => {
   assert.deepEqual(await rig.take(1), ['recv 17']);
 });
 
+on('serves others beside a connection that is ready at every look', async (rig) => {
+  const [busyPeer, busy] = rig.unixPair();
+  const [otherPeer, other] = rig.unixPair();
+  rig.recvMany('busy', busy);
+  rig.recvMany('other', other);
+  const texts: string[] = [];
+  for (let round = 0; round < 100; round++) {
+    if (round === 50) native.send(otherPeer, Buffer.from('y'));
+    native.send(busyPeer, Buffer.from('x'));
+    native.enter(rig.ring.id, 0);
+    native.collect(rig.ring.id);
+    texts.push(...rig.read().map(({ text }) => text));
+  }
+  texts.push(...(await rig.rest()));
+  const waited = texts.indexOf('other 1 more buffer') - texts.indexOf('busy 1 more buffer') - 50;
+  assert.ok(waited >= 0 && waited <= 20, `it was served ${waited} rounds late`);
+});
+
 // io_uring has no such promise to keep: it serves whoever is armed first when a buffer comes back.
 test('the epoll ring gives every connection its turn when all have more bytes than there are buffers', {
   timeout: 10_000,
