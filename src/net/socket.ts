@@ -64,13 +64,7 @@ const kHandle: unique symbol = Symbol('handle');
 const kTimer: unique symbol = Symbol('idle timer');
 const kBytesRead: unique symbol = Symbol('bytes read');
 const kBytesWritten: unique symbol = Symbol('bytes written');
-const kNoDelay: unique symbol = Symbol('no delay');
-const kKeepAlive: unique symbol = Symbol('keep alive');
-const kKeepAliveSeconds: unique symbol = Symbol('keep alive seconds');
-const kKeepAliveInterval: unique symbol = Symbol('keep alive interval');
-const kKeepAliveCount: unique symbol = Symbol('keep alive count');
-const kUserTimeout: unique symbol = Symbol('user timeout');
-const kTypeOfService: unique symbol = Symbol('type of service');
+const kWishes: unique symbol = Symbol('wishes');
 const kUnref: unique symbol = Symbol('unref');
 
 export interface SocketOptions extends DuplexOptions {
@@ -100,6 +94,28 @@ export interface KeepAliveOptions {
   /** Probes without an answer until the connection is lost; 10 unless given. */
   count?: number;
 }
+
+/** What the kernel is told when there is a connection. Never changed, since sockets share it: another takes its place. */
+interface Wishes {
+  readonly noDelay: boolean;
+  readonly keepAlive: boolean;
+  readonly keepAliveSeconds: number;
+  readonly keepAliveInterval: number | undefined;
+  readonly keepAliveCount: number | undefined;
+  readonly userTimeoutMs: number;
+  readonly typeOfService: number | undefined;
+}
+
+const NO_WISHES: Wishes = {
+  noDelay: false,
+  keepAlive: false,
+  keepAliveSeconds: 0,
+  keepAliveInterval: undefined,
+  keepAliveCount: undefined,
+  userTimeoutMs: 0,
+  typeOfService: undefined,
+};
+const NO_DELAY: Wishes = { ...NO_WISHES, noDelay: true };
 
 type WriteCallback = (error?: Error | null) => void;
 type Piece = { chunk: Uint8Array | string; encoding: BufferEncoding };
@@ -134,13 +150,7 @@ export class SocketClass extends Duplex {
   declare [kTimer]: NodeJS.Timeout | null;
   declare [kBytesRead]: number;
   declare [kBytesWritten]: number;
-  declare [kNoDelay]: boolean;
-  declare [kKeepAlive]: boolean;
-  declare [kKeepAliveSeconds]: number;
-  declare [kKeepAliveInterval]: number | undefined;
-  declare [kKeepAliveCount]: number | undefined;
-  declare [kUserTimeout]: number;
-  declare [kTypeOfService]: number | undefined;
+  declare [kWishes]: Wishes;
   declare [kUnref]: boolean;
   /** Bound, and not given up: the address of the BoundSocket that was adopted; a unix socket has its path. */
   declare [kBound]: { path: string | undefined; isUsed: boolean } | null;
@@ -357,10 +367,14 @@ export class SocketClass extends Duplex {
     if (handle) {
       this[kBytesRead] = handle.bytesRead;
       this[kBytesWritten] = handle.bytesWritten;
-      handle.isReset = this.resetAndClosing === true;
-      if (this[kBound]?.path !== undefined) removePath(this[kBound].path);
-      this[kBound] = null;
-      this.resetAndClosing = false;
+      if (this.resetAndClosing) {
+        handle.isReset = true;
+        this.resetAndClosing = false;
+      }
+      if (this[kBound] !== null) {
+        if (this[kBound].path !== undefined) removePath(this[kBound].path);
+        this[kBound] = null;
+      }
       const race = this[kRace];
       const close = () => (race === null ? handle.close(onClosed) : race.close(() => handle.close(onClosed)));
       if (this._closeAfterHandlingError) {
@@ -424,12 +438,13 @@ export class SocketClass extends Duplex {
     this.connecting = false;
     this._sockname = null;
     this._unrefTimer();
-    if (this[kNoDelay]) handle.setNoDelay(true);
-    if (this[kKeepAlive])
-      handle.setKeepAlive(true, this[kKeepAliveSeconds], this[kKeepAliveInterval], this[kKeepAliveCount]);
-    if (this[kUserTimeout] > 0) handle.setUserTimeout(this[kUserTimeout]);
-    if (this[kTypeOfService] !== undefined) {
-      const result = handle.setTypeOfService(this[kTypeOfService]);
+    const { noDelay, keepAlive, keepAliveSeconds, keepAliveInterval, keepAliveCount } = this[kWishes];
+    if (noDelay) handle.setNoDelay(true);
+    if (keepAlive) handle.setKeepAlive(true, keepAliveSeconds, keepAliveInterval, keepAliveCount);
+    const { userTimeoutMs, typeOfService } = this[kWishes];
+    if (userTimeoutMs > 0) handle.setUserTimeout(userTimeoutMs);
+    if (typeOfService !== undefined) {
+      const result = handle.setTypeOfService(typeOfService);
       if (result < 0) this.emit('error', errnoException(-result, 'setTypeOfService'));
     }
     this.emit('connect');
@@ -496,8 +511,8 @@ export class SocketClass extends Duplex {
 
   setNoDelay(enable?: boolean): this {
     const on = enable === undefined || Boolean(enable);
-    if (on === this[kNoDelay]) return this;
-    this[kNoDelay] = on;
+    if (on === this[kWishes].noDelay) return this;
+    this[kWishes] = this[kWishes] === NO_WISHES ? NO_DELAY : { ...this[kWishes], noDelay: on };
     this._handle?.setNoDelay?.(on);
     return this;
   }
@@ -515,17 +530,21 @@ export class SocketClass extends Duplex {
     const interval = intervalMs === undefined ? undefined : ~~(intervalMs / 1000);
     const handle = this._handle;
     if (handle !== null && !handle.setKeepAlive) return this;
+    const before = this[kWishes];
     const isSame =
-      on === this[kKeepAlive] &&
+      on === before.keepAlive &&
       (!on ||
-        (delay === this[kKeepAliveSeconds] &&
-          interval === this[kKeepAliveInterval] &&
-          count === this[kKeepAliveCount]));
+        (delay === before.keepAliveSeconds &&
+          interval === before.keepAliveInterval &&
+          count === before.keepAliveCount));
     if (handle !== null && isSame) return this;
-    this[kKeepAlive] = on;
-    this[kKeepAliveSeconds] = delay;
-    this[kKeepAliveInterval] = interval;
-    this[kKeepAliveCount] = count;
+    this[kWishes] = {
+      ...before,
+      keepAlive: on,
+      keepAliveSeconds: delay,
+      keepAliveInterval: interval,
+      keepAliveCount: count,
+    };
     handle?.setKeepAlive(on, delay, interval, count);
     return this;
   }
@@ -540,7 +559,7 @@ export class SocketClass extends Duplex {
    */
   setUserTimeout(ms: number): this {
     validateInt32(ms, 'ms', 0);
-    this[kUserTimeout] = ms;
+    this[kWishes] = { ...this[kWishes], userTimeoutMs: ms };
     const result = this._handle?.setUserTimeout?.(ms) ?? 0;
     if (result < 0) throw errnoException(-result, 'setUserTimeout');
     return this;
@@ -557,8 +576,8 @@ export class SocketClass extends Duplex {
   setTypeOfService(tos: number): this {
     if (Number.isNaN(tos)) throw invalidArgType('tos', 'of type number', tos);
     validateInt32(tos, 'tos', 0, 255);
-    if (tos === this[kTypeOfService]) return this;
-    this[kTypeOfService] = tos;
+    if (tos === this[kWishes].typeOfService) return this;
+    this[kWishes] = { ...this[kWishes], typeOfService: tos };
     const result = this._handle?.setTypeOfService?.(tos) ?? 0;
     if (result < 0) throw errnoException(-result, 'setTypeOfService');
     return this;
@@ -567,7 +586,7 @@ export class SocketClass extends Duplex {
   getTypeOfService(): number {
     const handle = this._handle;
     if (handle === null || handle.isUnix || handle.fd === -1 || !handle.getTypeOfService)
-      return this[kTypeOfService] ?? 0;
+      return this[kWishes].typeOfService ?? 0;
     const result = handle.getTypeOfService();
     if (result < 0) throw errnoException(-result, 'getTypeOfService');
     return result;
@@ -714,6 +733,9 @@ function isForeign(handle: object): boolean {
   return typeof (handle as { writeBuffer?: unknown }).writeBuffer === 'function';
 }
 
+/** What few sockets have is on the prototype until they have it: less memory for all others. */
+Object.assign(SocketClass.prototype, { [kOnRead]: null, [kRace]: null, [kUnref]: false, [kBound]: null });
+
 /** All that a constructor does after Duplex's; also for objects that were made by somebody else's constructor. */
 function initialize(socket: SocketClass, options: SocketOptions): void {
   socket.connecting = false;
@@ -724,30 +746,18 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
   socket._closeAfterHandlingError = false;
   socket._pendingData = null;
   socket._pendingEncoding = '';
-  socket._peername = undefined;
   socket._sockname = null;
   socket.server = null;
   socket._server = null;
-  socket.timeout = undefined;
-  socket.resetAndClosing = undefined;
-  socket.blockList = options.blockList || undefined;
   socket[kTurnCork] = false;
   socket[kHasWriteCallbacks] = false;
-  socket[kOnRead] = OnRead.from(options.onread);
   socket[kLastWriteBytes] = 0;
-  socket[kRace] = null;
   socket[kTimer] = null;
   socket[kBytesRead] = 0;
   socket[kBytesWritten] = 0;
-  socket[kNoDelay] = Boolean(options.noDelay);
-  socket[kKeepAlive] = Boolean(options.keepAlive);
-  socket[kKeepAliveSeconds] = ~~((options.keepAliveInitialDelay ?? 0) / 1000);
-  socket[kKeepAliveInterval] = undefined;
-  socket[kKeepAliveCount] = undefined;
-  socket[kUserTimeout] = 0;
-  socket[kTypeOfService] = options.typeOfService;
-  socket[kUnref] = false;
-  socket[kBound] = null;
+  socket[kWishes] = wishesOf(options);
+  if (options.blockList) socket.blockList = options.blockList;
+  if (options.onread) socket[kOnRead] = OnRead.from(options.onread);
   socket.on('end', onReadableEnd);
 
   if (options.handle instanceof BoundSocket) {
@@ -761,6 +771,18 @@ function initialize(socket: SocketClass, options: SocketOptions): void {
     if (options.pauseOnCreate) (socket as { readableFlowing: boolean }).readableFlowing = false;
     else if (!options.manualStart && options.readable !== false) socket.read(0);
   }
+}
+
+function wishesOf(options: SocketOptions): Wishes {
+  const { noDelay, keepAlive, keepAliveInitialDelay, typeOfService } = options;
+  if (!noDelay && !keepAlive && !keepAliveInitialDelay && typeOfService === undefined) return NO_WISHES;
+  return {
+    ...NO_WISHES,
+    noDelay: Boolean(noDelay),
+    keepAlive: Boolean(keepAlive),
+    keepAliveSeconds: ~~((keepAliveInitialDelay ?? 0) / 1000),
+    typeOfService,
+  };
 }
 
 /** The handle is not connected: nothing is read before `connect`. */

@@ -49,6 +49,26 @@ function optionsOf(socket: Socket): Record<string, number> {
 
 const skip = typeof native === 'string' ? native : false;
 
+test('what is set on one socket is not set on the next', { ...limit, skip }, async (t) => {
+  const { client } = await pair(t);
+  client.setNoDelay();
+  client.setKeepAlive(true, 33_000);
+  client.setNoDelay(false);
+  const { client: second } = await pair(t, { client: { keepAlive: true, keepAliveInitialDelay: 7000 } });
+  const { client: third } = await pair(t, { client: { noDelay: true } });
+  const seen = [client, second, third].map(optionsOf).map(({ noDelay, keepAlive }) => [noDelay, keepAlive]);
+  assert.deepEqual(seen, [
+    [0, 1],
+    [0, 1],
+    [1, 0],
+  ]);
+  assert.deepEqual([optionsOf(client)['idle'], optionsOf(second)['idle']], [33, 7]);
+});
+
+test('a new socket has the properties of one of Node, and no others', limit, () => {
+  assert.deepEqual(Object.keys(new net.Socket()).sort(), Object.keys(new nodeNet.Socket()).sort());
+});
+
 test('setNoDelay and setKeepAlive reach the kernel', { ...limit, skip }, async (t) => {
   const { client } = await pair(t);
   let options = optionsOf(client);
