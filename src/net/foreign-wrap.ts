@@ -15,8 +15,11 @@ import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { Handle } from './handle.ts';
 
-export function isWrapped(socket: EventEmitter): boolean {
-  return socket.listeners('end').some((listener) => Function.prototype.toString.call(listener).includes('emitEOF'));
+/** @param own the listener that every socket has, which needs no look */
+export function isWrapped(socket: EventEmitter, own: (...args: never[]) => void): boolean {
+  const isWrapper = (listener: unknown) =>
+    listener !== own && Function.prototype.toString.call(listener).includes('emitEOF');
+  return socket.listeners('end').some(isWrapper);
 }
 
 /** A stream in a wrapper; its handle may be one of ours. */
@@ -43,9 +46,8 @@ let isLent = false;
  * instances can't be reached from the socket inside, and it has no name: a TLS socket around nothing shows it. For other
  * streams, and when the socket inside is closed, the methods do nothing, which is what their callers do without them.
  */
-export function lendHandle(socket: EventEmitter): void {
-  // One listener of 'end' is the socket's own.
-  if (isLent || socket.listenerCount('end') < 2 || !isWrapped(socket)) return;
+export function lendHandle(socket: EventEmitter, own: (...args: never[]) => void): void {
+  if (isLent || socket.listenerCount('end') < 2 || !isWrapped(socket, own)) return;
   isLent = true;
   const tls = process.getBuiltinModule('node:tls');
   const nothing = new Duplex({ read() {}, write: (_chunk, _encoding, callback) => callback() });

@@ -194,7 +194,7 @@ export class SocketClass extends Duplex {
   /** The peer's FIN. */
   [kOnEnd](): void {
     if (this[kOnRead]?.end()) return;
-    if (isWrapped(this)) this.allowHalfOpen = true;
+    if (isWrapped(this, onReadableEnd)) this.allowHalfOpen = true;
     this.push(null);
     this.read(0);
   }
@@ -205,7 +205,7 @@ export class SocketClass extends Duplex {
   }
 
   override resume(): this {
-    lendHandle(this); // a wrapper resumes what it was put around
+    lendHandle(this, onReadableEnd); // a wrapper resumes what it was put around
     if (this[kOnRead] !== null) readOnDemand(this, this[kOnRead]);
     return super.resume();
   }
@@ -251,7 +251,7 @@ export class SocketClass extends Duplex {
     }
     const handle = this._handle;
     if (handle === null) {
-      if (isWrapped(this)) writeLater(this, chunk, encoding, [{ chunk, encoding }], callback);
+      if (isWrapped(this, onReadableEnd)) writeLater(this, chunk, encoding, [{ chunk, encoding }], callback);
       else callback(socketClosed());
       return;
     }
@@ -268,7 +268,7 @@ export class SocketClass extends Duplex {
     }
     const handle = this._handle;
     if (handle === null) {
-      if (isWrapped(this)) writeLater(this, pieces, '', pieces, callback);
+      if (isWrapped(this, onReadableEnd)) writeLater(this, pieces, '', pieces, callback);
       else callback(socketClosed());
       return;
     }
