@@ -1,6 +1,7 @@
 /** Views of lent memory: what becomes of one that was kept. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { engine } from 'millrace';
 import { run } from '../support/child.ts';
 import { dialling, leakGuard, limit, take, turns, until } from '../support/net.ts';
 import { peer, serve } from './support/direct.ts';
@@ -45,3 +46,25 @@ test(
     await child.exit;
   },
 );
+
+test('a transfer of receive memory leaves it where it is', { ...limit, skip: engine === 'node' }, async (t) => {
+  const lengths: number[] = [];
+  const server = await serve(t, {
+    data: (c, view) => {
+      try {
+        structuredClone(view, { transfer: [view.buffer as ArrayBuffer] });
+      } catch (error) {
+        assert.equal((error as Error).name, 'DataCloneError'); // Node 20 copies
+      }
+      lengths.push(view.length);
+      c.write(view);
+    },
+  });
+  const socket = await peer(t, server);
+  for (let i = 0; i < 3; i++) {
+    const back = take(socket, 5);
+    socket.write('hello');
+    assert.equal((await back).toString(), 'hello');
+  }
+  assert.deepEqual(lengths, [5, 5, 5]);
+});
