@@ -2,7 +2,7 @@
  * The caller's side of a contract: a function for each method. So many calls are under way at a time, so many more wait
  * for their turn (or for a connection, with a client that reconnects), and beyond that a call is refused at once.
  */
-import { LinkedQueue } from '../linked-queue.ts';
+import { LinkedQueue, type QueueNode } from '../linked-queue.ts';
 import { accept } from './accept.ts';
 import { type Api, type Contract, checkContract, isDeadline, type Method } from './contract.ts';
 import { MAX_CREDIT, oneway } from './envelope.ts';
@@ -50,13 +50,21 @@ interface Waiting {
 
 /** Calls of one sort: those under way, and those that wait. */
 class Lane {
-  readonly waiting = new LinkedQueue<Waiting>();
+  readonly waiting = new LinkedQueue<Place>();
   readonly limit: number;
   underWay = 0;
 
   constructor(limit: number) {
     this.limit = limit;
   }
+}
+
+/** A call's place: none yet, in the queue, or under way. */
+interface Place {
+  readonly lane: Lane;
+  call: Waiting | undefined;
+  node: QueueNode<Place> | undefined;
+  isUnderWay: boolean;
 }
 
 class Caller {
@@ -155,10 +163,10 @@ class Caller {
 
   #notify(name: string, input: unknown, { signal }: CallOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      let leave: (() => void) | undefined;
+      const place = placeIn(this.#oneways);
       const release = (): void => {
         signal?.removeEventListener('abort', onAbort);
-        leave?.();
+        this.#leave(place);
       };
       const cancel = (error: unknown): void => {
         release();
@@ -169,7 +177,7 @@ class Caller {
       };
       const onAbort = (): void => cancel(signal?.reason);
       signal?.addEventListener('abort', onAbort, { once: true });
-      leave = this.#enter(this.#oneways, { start, cancel }, signal);
+      this.#enter(place, { start, cancel }, signal);
     });
   }
 
@@ -190,43 +198,51 @@ class Caller {
   // ------------------------------------------------------------------------------------------------------- the queue
 
   #submit(lane: Lane, { signal }: CallOptions, init: (release: () => void) => OwnCallInit): OwnCall {
-    let leave: (() => void) | undefined;
-    const call = new OwnCall(init(() => leave?.()));
-    leave = this.#enter(lane, call, signal);
+    const place = placeIn(lane);
+    const call = new OwnCall(init(() => this.#leave(place)));
+    this.#enter(place, call, signal);
     return call;
   }
 
-  /** @returns gives its place back, wherever it is by then; or nothing, when it was not taken */
-  #enter(lane: Lane, call: Waiting, signal: AbortSignal | undefined): (() => void) | undefined {
+  #enter(place: Place, call: Waiting, signal: AbortSignal | undefined): void {
     const refusal = this.#refusal();
-    const { waiting, limit, underWay } = lane;
+    const { waiting, limit, underWay } = place.lane;
     const isFull = waiting.size >= this.#maxQueued && !(waiting.size === 0 && underWay < limit && this.#isUsable);
     if (signal?.aborted) call.cancel(signal.reason);
     else if (refusal !== undefined) call.cancel(refusal);
     else if (isFull) call.cancel(rpcError('OVERLOADED', `${waiting.size} calls wait already`, { mayHaveRun: false }));
     else {
-      const node = waiting.push(call);
+      place.call = call;
+      place.node = waiting.push(place);
       this.#advance();
-      return () => {
-        if (waiting.delete(node)) return;
-        lane.underWay -= 1;
-        this.#advance();
-      };
     }
-    return undefined;
   }
 
-  /** Begins what can be begun, and refuses what never can. */
+  /** Wherever it is by now. A second time does nothing. */
+  #leave(place: Place): void {
+    const { lane, node } = place;
+    if (node !== undefined) lane.waiting.delete(node);
+    if (!place.isUnderWay) return;
+    place.isUnderWay = false;
+    lane.underWay -= 1;
+    this.#advance();
+  }
+
+  /** Begins what can be begun, and refuses what never can. To begin one may end the session. */
   #advance(): void {
     for (const lane of [this.#requests, this.#streams, this.#oneways]) {
-      while (lane.waiting.size > 0) {
+      for (;;) {
         const refusal = this.#refusal();
+        if (refusal === undefined && (!this.#isUsable || lane.underWay >= lane.limit)) break;
+        const place = lane.waiting.shift();
+        if (place === undefined) break;
         if (refusal !== undefined) {
-          lane.waiting.first?.value.cancel(refusal);
-        } else if (this.#isUsable && lane.underWay < lane.limit) {
+          place.call?.cancel(refusal);
+        } else {
+          place.isUnderWay = true;
           lane.underWay += 1;
-          lane.waiting.shift()?.start(this.#peer as Peer);
-        } else break;
+          place.call?.start(this.#peer as Peer);
+        }
       }
     }
   }
@@ -246,6 +262,10 @@ class Caller {
     const reason = peer.isLeaving ? 'DRAINING' : 'CALL_CLOSED';
     return rpcError(reason, rpcReasons[reason], { mayHaveRun: false });
   }
+}
+
+function placeIn(lane: Lane): Place {
+  return { lane, call: undefined, node: undefined, isUnderWay: false };
 }
 
 function countOf(options: CallerOptions, name: keyof CallerOptions, standard: number, least = 1): number {

@@ -45,7 +45,8 @@ export function done(id: number, value?: unknown): unknown[] {
 }
 
 export function fail(id: number, code: string, message: string, data?: unknown): unknown[] {
-  return ending([KIND.FAIL, id, code, message], data);
+  // A message can be set to anything, and anything else would break the protocol.
+  return ending([KIND.FAIL, id, code, String(message)], data);
 }
 
 export function stop(id: number): unknown[] {

@@ -50,7 +50,7 @@ export class RpcError extends Error {
   constructor(code: string, message: string = code, options: RpcErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'RpcError';
-    this.code = code;
+    this.code = String(code);
     this.data = options.data;
   }
 }

@@ -209,7 +209,7 @@ test('an attempt that takes too long is ended, and the next waits for that', lim
 
 test('close() while connecting: what connects then is closed, and nothing follows', limit, async () => {
   const network = new Network();
-  const { client, log } = network.client();
+  const { client, log } = network.client({ onConnect: () => assert.fail('too late') });
   await settle();
   const closing = client.close('enough');
   assert.equal(network.last.signal.aborted, true);
@@ -219,6 +219,32 @@ test('close() while connecting: what connects then is closed, and nothing follow
   assert.equal(network.open, 0);
   await network.clock.advance(100_000);
   assert.deepEqual(log, ['connecting a 1', 'closed CLOSED']);
+});
+
+test('close() at any moment around the connection leaves nothing open', limit, async () => {
+  for (const hasHook of [false, true]) {
+    for (let ticks = 0; ticks < 30; ticks++) {
+      const network = new Network();
+      const { client } = network.client(hasHook ? { onConnect: () => {} } : {});
+      await settle();
+      const accepted = network.last.accept();
+      for (let tick = 0; tick < ticks; tick++) await undefined;
+      await client.close();
+      await accepted;
+      assert.equal(network.open, 0);
+      assert.equal(network.clock.pending, 0);
+    }
+  }
+});
+
+test('the next address is tried when the last connection is over', limit, async () => {
+  const network = new Network();
+  network.answer = (attempt) => void attempt.accept();
+  const addresses = ['a', 'b', 'c'];
+  const { client } = network.client({ addresses, maxAttempts: 1, onConnect: () => Promise.reject(new Error('no')) });
+  await client.closed;
+  assert.equal(network.attempts.length, 3);
+  assert.equal(network.mostLive, 1);
 });
 
 test('close() while waiting and while onConnect runs', limit, async () => {

@@ -410,6 +410,37 @@ test('a responder runs so many handlers at once, and refuses more', limit, async
   assert.equal(responder.running, 0);
 });
 
+test('a call whose sending ends the session takes those behind it with it', limit, async () => {
+  const { client } = pair();
+  const contract = defineContract({ wait: { kind: 'request', input: unchecked<unknown>() }, log: { kind: 'oneway' } });
+  const api = call(client, contract, { maxRequests: 1 });
+  const codes: string[] = [];
+  const ask = (input: unknown) =>
+    api.wait(input).catch((error: RpcError) => codes.push(`${error.code} ${error.mayHaveRun}`));
+  const controller = new AbortController();
+  const first = api.wait(0, { signal: controller.signal }).catch(() => {});
+  const calls = [ask({ toJSON: () => client.abort() }), ask(2), api.log().catch(() => {})];
+  await settle();
+  controller.abort();
+  await Promise.all([first, ...calls]);
+  assert.deepEqual(codes.sort(), ['MILLRACE_ERR_CALL_CLOSED false', 'MILLRACE_ERR_CALL_CLOSED true']);
+});
+
+test('a one-way message that is cancelled while it waits gives back one place', limit, async () => {
+  const { client, server } = pair();
+  client.highFrames = 1;
+  const api = call(client, calculator);
+  const controller = new AbortController();
+  const sending = assert.rejects(api.log('x', { signal: controller.signal }), /^Error: enough$/);
+  await settle();
+  controller.abort(new Error('enough'));
+  await sending;
+  await server.receive();
+  client.highFrames = Number.POSITIVE_INFINITY;
+  await api.log('y');
+  assert.deepEqual(client.sent, ['[0,"log","x"]', '[0,"log","y"]']);
+});
+
 test('a call that is cancelled holds its place until its handler is through', limit, async () => {
   const { client, server } = pair();
   const contract = defineContract({ wait: { kind: 'request' } });
@@ -464,6 +495,7 @@ test('the end of a session rejects everything once, and says what may have run',
   assert.deepEqual(await ticks.next(), { done: false, value: 1 });
   await assert.rejects(ticks.next(), { code: 'MILLRACE_ERR_CALL_CLOSED', mayHaveRun: true });
   assert.deepEqual(await ticks.next(), { done: true, value: undefined });
+  await settle();
   assert.equal((aborted as RpcError).code, 'MILLRACE_ERR_CALL_CLOSED');
   await assert.rejects(api.wait(), { code: 'MILLRACE_ERR_CALL_CLOSED', mayHaveRun: false });
   await assert.rejects(api.ticks().next(), { code: 'MILLRACE_ERR_CALL_CLOSED', mayHaveRun: false });

@@ -127,7 +127,7 @@ export class MemorySession implements RequestSession {
     this.#inbox.length = 0;
     for (const { reject } of this.#waiters.splice(0)) reject(new Error(ending.reason));
     this.#controller.abort(new Error(ending.reason));
-    this.#resolveClosed(ending);
+    setImmediate(() => this.#resolveClosed(ending)); // as a connection: in a turn of its own
     this.#rouse();
   }
 
