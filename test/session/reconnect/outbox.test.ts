@@ -23,6 +23,18 @@ test('keep: a send waits for room, in order', limit, async () => {
   await client.close();
 });
 
+test('keep: a small message does not overtake a large one that waits', limit, async () => {
+  const network = new Network();
+  const { client } = network.client({ outbox: { maxBytes: 10 } });
+  const sends = ['12345678', '1234', '1'].map((message) => client.send(message));
+  assert.equal(client.trySend('2'), 'dropped');
+  await settle();
+  const server = await network.last.accept();
+  await Promise.all(sends);
+  assert.deepEqual(await received(server), ['12345678', '1234', '1']);
+  await client.close();
+});
+
 test('keep: who waits is told when the client is closed', limit, async () => {
   const { client } = new Network().client({ outbox: { maxMessages: 1 } });
   await client.send(1);
