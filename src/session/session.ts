@@ -143,7 +143,8 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     const next = this as unknown as LiveSession<NextIn, NextOut>;
     next.#decoder.switchTo(codec, (frame) => next.#onFrame(frame));
     next.#outgoing.codec = codec;
-    this.#rest ??= NOTHING;
+    // What the decoder keeps may be a message for this codec, without another byte.
+    if (!this.#incoming.isFinished) this.#rest ??= NOTHING;
     return next;
   }
 
@@ -444,6 +445,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     rules.memory.delete(this);
     this.#tellClosed?.(over);
     this.#abortController?.abort(error);
+    if (reason.kind === 'handler') this.#setup.onError(reason.error, this);
     this.#setup.onClosed(this, over);
   }
 

@@ -529,6 +529,20 @@ test('the codec is changed between two messages, and no byte is lost', limit, as
     peer.socket.end();
     assert.equal((await serves.closed()).reason, 'ENDED');
   }
+  const late = await serving(
+    t,
+    async (session) => {
+      while ((await session.receive()) !== undefined);
+      const binary = session.switchCodec(prefixed, { decodeAhead: true });
+      assert.equal(await binary.receive(), undefined);
+      await binary.send('end');
+    },
+    { decodeAhead: false },
+  );
+  const ended = await raw(t, late);
+  ended.socket.end('x\n');
+  assert.equal(await ended.over(), '\x03end');
+  assert.equal((await late.closed()).reason, 'ENDED');
   const plain = await serving(t, async (session) => void session.switchCodec(prefixed), { codec: text });
   (await raw(t, plain)).socket.end();
   assert.equal((await plain.closed()).reason, 'HANDLER_ERROR');
