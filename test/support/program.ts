@@ -64,11 +64,17 @@ export class Program {
   /** Where in stdout the next `line()` starts to look. */
   #read = 0;
 
-  constructor(t: TestContext, path: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+  constructor(
+    t: TestContext,
+    path: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    stdin: 'ignore' | 'pipe' = 'ignore',
+  ) {
     // From .build/test/support to .build/examples; and from test/support to examples where Node runs TypeScript itself.
     const file = fileURLToPath(new URL(`../../${path}${import.meta.url.slice(-3)}`, import.meta.url));
     this.child = spawn(process.execPath, [file, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
@@ -130,8 +136,9 @@ export function start(
   path: string,
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  stdin: 'ignore' | 'pipe' = 'ignore',
 ): Program {
-  return new Program(t, path, args, env);
+  return new Program(t, path, args, env, stdin);
 }
 
 /** The other end of a conversation: a socket of node:net that keeps what it receives until it is asked for. */
