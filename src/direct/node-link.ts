@@ -84,7 +84,8 @@ export class NodeLink implements Link {
 
   #sent(error: Error | null | undefined, bytes: number): void {
     this.isSending = false;
-    if (error) return; // 'error' follows
+    // Node calls back without an error when the socket was destroyed meanwhile (onWriteComplete): by a reset, say.
+    if (error || this.#socket.destroyed) return; // 'error' follows, or has come
     this.bytesSent += bytes;
     this.#within(() => this.owner.onSent());
   }
