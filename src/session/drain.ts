@@ -33,6 +33,9 @@ export interface DrainResult<In, Out> {
   readonly cut: readonly CutSession<In, Out>[];
 }
 
+/** The longest time that `setInterval` knows. */
+const MOST_MS = 2 ** 31 - 1;
+
 export class Drain<In, Out> implements Swept {
   readonly #sweep: Sweep;
   readonly #goodbye: DrainOptions<In, Out>['goodbye'];
@@ -80,10 +83,13 @@ export class Drain<In, Out> implements Swept {
       const onAbort = (): void => this.#cutAll('the drain was cut short');
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#sweep.add(this);
+      // A connection that isn't read keeps no process alive, but whoever waits for the drain wants to see its deadline.
+      const alive = setInterval(() => {}, MOST_MS);
       for (const session of this.#open) void session.closed.then(() => this.#onClosed(session));
       if (signal?.aborted === true) onAbort();
       else this.check();
       await finished;
+      clearInterval(alive);
       this.#sweep.delete(this);
       signal?.removeEventListener('abort', onAbort);
     }
