@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import net, { type Socket } from 'node:net';
-import type { ClosingReason, RefusalReason, ServeOptions, SessionHandler } from 'millrace/session';
+import type { ClosingReason, RefusalReason, ServeOptions, Session, SessionHandler } from 'millrace/session';
 import { dialling, type Serving, serving } from '../../session/support/serving.ts';
 import { keep, type Stage, until, within } from '../../support/net.ts';
 
@@ -67,6 +67,7 @@ export async function attack(t: Stage, port: number, options: AttackOptions = {}
 
 export interface Siege<In, Out> extends Serving<In, Out> {
   attack(options?: AttackOptions): Promise<Attacker>;
+  readonly bystander: Session<In, Out>;
   /** The bystander asks, and is answered. */
   isServed(): Promise<void>;
   /** The next session to end does so for this reason; it is counted, and everybody else is served. */
@@ -104,7 +105,7 @@ export async function siege<In = string, Out = In>(
     serve,
   );
   const { server, reasons, refusals } = serves;
-  const bystander = await dialling<In, Out>(t, serves, {
+  const bystander: Session<In, Out> = await dialling<In, Out>(t, serves, {
     localAddress: BYSTANDER,
     ...(serve.codec !== undefined && { codec: serve.codec }),
   });
@@ -117,6 +118,7 @@ export async function siege<In = string, Out = In>(
   const count = (reason: string, by: number): number => (counts[reason] = (counts[reason] ?? 0) + by);
   return Object.assign(serves, {
     attacked,
+    bystander,
     attack: (how?: AttackOptions) => attack(t, serves.port, how),
     isServed,
     async ends(expected: ClosingReason) {
