@@ -257,9 +257,10 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     if (before === 0) this.#idle?.sent();
     let taken = this.#outbox === null ? link.gather(chunk, encoding) : -1;
     if (taken < 0) {
+      const isNext = this.#outbox === null && !link.isSending;
       this.#outbox ??= new Outbox(limits.overflow === 'dropOldest');
       if (this.#outbox.isCrowded) this.#taken -= this.#outbox.drop(1);
-      taken = this.#outbox.add(chunk, encoding);
+      taken = this.#outbox.add(chunk, encoding, isNext);
       if (this.#outbox.bytes === 0) this.#outbox = null; // nothing, or text that is no hex or base64
     }
     this.#taken += taken;

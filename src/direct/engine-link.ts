@@ -11,7 +11,7 @@ import { setKeepAlive, setNoDelay, setReset, setUserTimeout } from '../engine/so
 import { errnoException } from '../engine/system-errors.ts';
 import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
 import type { Turn } from '../engine/turn.ts';
-import { lend, lendLarge } from './lent.ts';
+import { lend, lendLarge, sent } from './lent.ts';
 import { type Link, type LinkOwner, NOBODY, type Piece } from './link.ts';
 
 /** Of one slot of the send arena. */
@@ -23,6 +23,8 @@ export class EngineLink extends Connection implements Link {
   #slot = -1;
   #used = 0;
   #isFlushDue = false;
+  /** What is in flight, if it was not gathered. */
+  #sent: Piece[] | null = null;
   /** connect(2) was called: who is told of its end. */
   onConnected: ((errno: number) => void) | null = null;
 
@@ -61,8 +63,15 @@ export class EngineLink extends Connection implements Link {
 
   /** @hot */
   override onSent(errno: number): void {
+    if (this.#sent !== null) this.#release(errno);
     if (errno === 0) this.owner.onSent();
     else if (!this.isClosing) this.owner.onError(errnoException(errno, 'write'));
+  }
+
+  /** The kernel has copied it all; after an error nobody knows. */
+  #release(errno: number): void {
+    if (errno === 0) for (const { chunk } of this.#sent as Piece[]) sent(chunk as Uint8Array);
+    this.#sent = null;
   }
 
   /** @hot */
@@ -136,6 +145,7 @@ export class EngineLink extends Connection implements Link {
         pieces.unshift({ chunk: Buffer.from(arena.memory.subarray(slot, slot + used)), encoding: 'latin1' });
       arena.give(slot);
     }
+    this.#sent = pieces;
     if (pieces.length === 1) this.sendOne((pieces[0] as Piece).chunk, 'latin1');
     else this.sendMany(pieces);
   }

@@ -47,15 +47,32 @@ function lendPoisoned(view: Buffer, reader: Reader): void {
   copy.fill(POISON);
 }
 
+/** Large buffers that writes keep until they are sent, by their memory. */
+const kept = new WeakMap<ArrayBufferLike, { buffers: LargeBuffers; buffer: Buffer; pieces: number }>();
+
 /**
- * The bytes of a chunk in memory that stays as it is: its own, unless that is lent. A large buffer that is at least half
- * wanted is kept as it is, and its owner gets another one.
+ * The bytes of a chunk in memory that stays as it is until `sent` is told: its own, unless that is lent. A large buffer is
+ * kept as it is, and its owner gets another one, if the chunk is sent next or is at least half of it: what waits for long
+ * must not keep much more memory than it has bytes.
  */
-export function keep(chunk: Uint8Array): Uint8Array {
-  if (chunk.buffer !== lent) return chunk;
-  if (large === null || chunk.byteLength < LARGE_BUFFER_BYTES / 2) return Buffer.from(chunk);
-  large.take(largeId, LARGE_BUFFER_BYTES);
+export function keep(chunk: Uint8Array, isNext: boolean): Uint8Array {
+  const memory = chunk.buffer;
+  if (memory !== lent) {
+    const known = kept.get(memory);
+    if (known !== undefined) known.pieces++;
+    return chunk;
+  }
+  if (large === null || !(isNext || chunk.byteLength >= LARGE_BUFFER_BYTES / 2)) return Buffer.from(chunk);
+  kept.set(memory, { buffers: large, buffer: large.replace(largeId), pieces: 1 });
   large = null;
-  lent = null; // nobody's but ours now
+  lent = null;
   return chunk;
+}
+
+/** A chunk that was kept is sent: a large buffer goes back when nothing in it waits any more. */
+export function sent(chunk: Uint8Array): void {
+  const known = kept.get(chunk.buffer);
+  if (known === undefined || --known.pieces > 0) return;
+  kept.delete(chunk.buffer);
+  known.buffers.recycle(known.buffer);
 }

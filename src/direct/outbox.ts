@@ -36,8 +36,11 @@ export class Outbox {
     return this.#keepsWrites && this.#pieces.length - this.#head >= MOST_WRITES;
   }
 
-  /** @returns how many bytes that are */
-  add(chunk: Uint8Array | string, encoding: BufferEncoding): number {
+  /**
+   * @param isNext nothing is in flight and nothing waits: this is sent when the turn ends
+   * @returns how many bytes that are
+   */
+  add(chunk: Uint8Array | string, encoding: BufferEncoding, isNext: boolean): number {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
     const length = bytes.byteLength;
     if (length === 0) return 0;
@@ -49,7 +52,7 @@ export class Outbox {
     this.#seal();
     if (bytes !== chunk)
       this.#pieces.push(bytes); // made of text, and so ours
-    else this.#pieces.push(length <= COPIED_BYTES ? Buffer.from(bytes) : keep(bytes));
+    else this.#pieces.push(length <= COPIED_BYTES ? Buffer.from(bytes) : keep(bytes, isNext));
     return length;
   }
 

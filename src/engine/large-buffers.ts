@@ -14,6 +14,8 @@ const LEAST_HANDED_OUT = LARGE_BUFFER_BYTES / 2;
 const START_COUNT = 64;
 /** 16 MB: whoever finds none left receives into the small ones. A power of two. */
 const MOST_COUNT = 256;
+/** 4 MB that wait to take the place of others. */
+const MOST_SPARE = 64;
 
 export class LargeBuffers {
   /** Buffers that a completion brought and that were not given back yet. */
@@ -22,6 +24,7 @@ export class LargeBuffers {
   readonly #ring: BufferRing;
   readonly #mostCount: number;
   readonly #buffers: Buffer[] = [];
+  readonly #spare: Buffer[] = [];
 
   /** @throws {Error} when the kernel refuses: the small buffers do as well */
   constructor(ring: Ring, startCount: number = START_COUNT, mostCount: number = MOST_COUNT) {
@@ -44,8 +47,20 @@ export class LargeBuffers {
       buffer.copy(copy, 0, 0, length);
       return copy;
     }
-    this.#buffers[id] = Buffer.allocUnsafeSlow(LARGE_BUFFER_BYTES);
+    this.replace(id);
     return length === LARGE_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
+  }
+
+  /** Puts another buffer in the place of one that is kept. @returns the one that is kept @hot */
+  replace(id: number): Buffer {
+    const buffer = this.at(id);
+    this.#buffers[id] = this.#spare.pop() ?? Buffer.allocUnsafeSlow(LARGE_BUFFER_BYTES);
+    return buffer;
+  }
+
+  /** Takes back a buffer that was replaced, and that nobody looks at any more. @hot */
+  recycle(buffer: Buffer): void {
+    if (this.#spare.length < MOST_SPARE) this.#spare.push(buffer);
   }
 
   /** Gives a buffer (or the one in its place) to the kernel again. @hot */

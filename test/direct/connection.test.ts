@@ -160,6 +160,37 @@ test('the view can be written back, to this and other connections, whatever its 
   for (const each of await Promise.all(both)) assert.ok(each.equals(bytes));
 });
 
+test('a view written several times, to fast peers and slow ones, arrives as it was each time', limit, async (t) => {
+  const server = await serve(t, {
+    data: (c, view) => {
+      for (const each of server.connections()) for (let i = 0; i < 2; i++) each.write(view);
+      c.write(view.subarray(view.length >> 1));
+    },
+  });
+  const sockets = await Promise.all([0, 1, 2].map(() => peer(t, server)));
+  await until(() => server.connectionCount === 3, 'all');
+  const [sender, fast, slow] = sockets as [net.Socket, net.Socket, net.Socket];
+  sender.resume();
+  const total = 3_000_000;
+  const got: Buffer[][] = [[], []];
+  for (const [i, socket] of [fast, slow].entries()) socket.on('data', (chunk: Buffer) => got[i]?.push(chunk));
+  slow.pause();
+  // Each byte tells its place, and the chunks' borders are found by the repetition.
+  for (let at = 0; at < total; at += 20_000) {
+    sender.write(Buffer.alloc(20_000, at / 20_000));
+    await turns(1);
+  }
+  await until(() => Buffer.concat(got[0] as Buffer[]).length === 2 * total, 'the fast one');
+  slow.resume();
+  await until(() => Buffer.concat(got[1] as Buffer[]).length === 2 * total, 'the slow one');
+  const counts = (chunks: Buffer[]): number[] => {
+    const seen = new Array<number>(150).fill(0);
+    for (const byte of Buffer.concat(chunks)) seen[byte] = (seen[byte] as number) + 1;
+    return seen;
+  };
+  for (const chunks of got) assert.deepEqual(counts(chunks), new Array<number>(150).fill(40_000));
+});
+
 test('everything written in one turn leaves together, also after an await', limit, async (t) => {
   const answer = async (c: Connection): Promise<void> => {
     c.write('a');

@@ -28,6 +28,15 @@ for (const kind of KINDS) {
       assert.equal(whole.length, LARGE_BUFFER_BYTES);
     });
 
+    test('a buffer that was replaced takes the place of another when it is given back', limit, (t) => {
+      const buffers = new LargeBuffers(openTurn(t, kind).ring, 2, 4);
+      const first = buffers.replace(0);
+      assert.notEqual(buffers.at(0), first);
+      buffers.recycle(first);
+      buffers.replace(1);
+      assert.equal(buffers.at(1), first);
+    });
+
     test('a flood goes into them, stays what it was, and every one comes back', limit, async (t) => {
       const turn = openTurn(t, kind);
       const [a, b] = await tcpPair(turn);
