@@ -2,6 +2,7 @@
  * The receiving end of a stream of items. It asks for items by credit, a window at most, so no more than that ever waits
  * here, and nobody else's items wait behind it.
  */
+import { Fifo } from '../fifo.ts';
 import { rpcError } from './errors.ts';
 
 export interface ItemsInOptions<T> {
@@ -20,7 +21,7 @@ export interface ItemsInOptions<T> {
 export class ItemsIn<T> implements AsyncIterableIterator<T, undefined> {
   readonly #options: ItemsInOptions<T>;
   /** As they came: they are checked when they are read. */
-  readonly #waiting: unknown[] = [];
+  readonly #waiting = new Fifo<unknown>();
   /** How many more the sender may send. */
   #credit: number;
   #isOpen = true;
@@ -57,7 +58,7 @@ export class ItemsIn<T> implements AsyncIterableIterator<T, undefined> {
 
   /** As `end`, and what has come is thrown away. */
   discard(failure?: { error: unknown }): void {
-    this.#waiting.length = 0;
+    this.#waiting.clear();
     this.end(failure);
   }
 

@@ -209,7 +209,11 @@ test('an attempt that takes too long is ended, and the next waits for that', lim
 
 test('close() while connecting: what connects then is closed, and nothing follows', limit, async () => {
   const network = new Network();
-  const { client, log } = network.client({ onConnect: () => assert.fail('too late') });
+  let isWelcomed = false;
+  const onConnect = (): void => {
+    isWelcomed = true;
+  };
+  const { client, log } = network.client({ onConnect });
   await settle();
   const closing = client.close('enough');
   assert.equal(network.last.signal.aborted, true);
@@ -217,6 +221,7 @@ test('close() while connecting: what connects then is closed, and nothing follow
   const reason = await closing;
   assert.deepEqual([reason.reason, reason.cause], ['CLOSED', 'enough']);
   assert.equal(network.open, 0);
+  assert.equal(isWelcomed, false);
   await network.clock.advance(100_000);
   assert.deepEqual(log, ['connecting a 1', 'closed CLOSED']);
 });

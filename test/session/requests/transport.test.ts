@@ -209,3 +209,14 @@ test('calls and answers on the wire are as documented', limit, async (t) => {
   await peer.over();
   assert.equal((await serves.closed()).reason, 'ENDED');
 });
+
+test('an answered call leaves no timer behind', limit, async (t) => {
+  const serves = await answering(t);
+  const session = await dialling<unknown>(t, serves, { codec });
+  const api = call(session, contract);
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  for (let i = 0; i < 20; i++) await api.add({ a: i, b: 1 }, { deadlineMs: 1_000_000 });
+  for await (const _ of api.count(3, { deadlineMs: 1_000_000 }));
+  assert.ok(timers() <= before, `${timers()} timers, and ${before} before`);
+});
