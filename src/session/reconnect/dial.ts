@@ -43,7 +43,8 @@ export async function dial<In, Out>(
     ...reconnect,
     addresses,
     signal,
-    connectTimeoutMs: options.connectTimeoutMs,
+    // 0 is none, as in `dial`; the longest there is will do.
+    connectTimeoutMs: options.connectTimeoutMs === 0 ? 2 ** 31 - 1 : options.connectTimeoutMs,
     outbox: { sizeOf: (message) => payloadBytes(options.codec, message), ...reconnect.outbox },
     connect: (address, ending) => dialOnce({ ...rest, ...address, signal: ending }),
   });

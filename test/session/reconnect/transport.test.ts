@@ -91,6 +91,13 @@ test('messages that came before a reset are read, and those of the next session 
   await client.close();
 });
 
+test('without a limit for connecting, as dial has it', limit, async (t) => {
+  const serves = await serving<unknown>(t, async (session) => void (await session.receive()), { codec });
+  const client = await reconnecting(t, { port: serves.port, connectTimeoutMs: 0 });
+  await once(client, 'connected');
+  await client.close();
+});
+
 test('an address that refuses does not stop the others', limit, async (t) => {
   const serves = await serving<unknown>(t, async (session) => void (await session.receive()), { codec });
   const addresses = [
