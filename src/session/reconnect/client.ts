@@ -13,6 +13,7 @@ import type { SendStatus, Session, WaitOptions } from '../api.ts';
 import { errorOf, misuse, SessionError } from '../errors.ts';
 import type { SessionFollower, SessionSource } from '../requests/target.ts';
 import { Backoff } from './backoff.ts';
+import { guard, unless } from './guard.ts';
 import { checkReconnecting, type ReconnectingOptions, systemReconnectClock } from './options.ts';
 import { type MessageId, Outbox, type OutboxEntry } from './outbox.ts';
 import type { ClientCloseReason, ClientEvents, ClientState } from './states.ts';
@@ -485,25 +486,4 @@ export class ReconnectingClient<In, Out = In, Address = unknown>
     this.#watchers.clear();
     for (const watcher of watchers) watcher();
   }
-}
-
-/** What a callback throws is the program's affair, an 'uncaughtException', and no reason to stop. */
-function guard(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    process.nextTick(() => {
-      throw error;
-    });
-  }
-}
-
-/** The promise, or the signal's reason as soon as that is aborted. */
-function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
