@@ -113,7 +113,7 @@ test(
         const server = await serve<Message, Message>(
           { ...common, port: 0, host, onClosed: (_, reason) => reasons.push(reason), onError: () => {} },
           async (session) => {
-            pending.track(session.closed);
+            void pending.track(session.closed);
             for await (const message of session) {
               (arrived[message.from] as number[]).push(message.number);
               await session.send({ ...message, padding: '' });
@@ -132,7 +132,7 @@ test(
           const port = await relay(stage, server.port as number, [one]);
           const client = await dial<Message, Message>({ ...common, port, host });
           stage.after(() => client.abort());
-          pending.track(client.closed);
+          void pending.track(client.closed);
           const answered: number[] = [];
           const resolved: number[] = [];
           const sending = (async () => {
