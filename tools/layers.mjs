@@ -1,6 +1,6 @@
 // node tools/layers.mjs [ROOT]: checks from the import lines that the layers of the tree hold.
 //
-//   apps, examples  ->  millrace and millrace/... by name, Node, files of their own folder
+//   apps, examples  ->  millrace and millrace/... by name, Node, files of their own folder; examples what they show beside it
 //   src/<others>    ->  each other's public entries, never engine
 //   src/net, direct ->  engine's public files
 //   src/engine      ->  nothing of ours
@@ -21,6 +21,9 @@ const layers = {
   tls: ['engine', 'net'],
   http: ['engine', 'net'],
 };
+
+/** Packages that examples show together with ours. */
+const shownInExamples = ['@msgpack/msgpack', 'valibot'];
 
 /** What a folder shows to the folders named above. Everything else in it is its own business. */
 const publicFiles = {
@@ -85,6 +88,7 @@ function inSource(root, file, specifier, entries) {
 
 function inProgram(root, top, file, specifier) {
   if (isBuiltin(specifier) || specifier === 'millrace' || specifier.startsWith('millrace/')) return undefined;
+  if (top === 'examples' && shownInExamples.includes(specifier)) return undefined;
   if (!specifier.startsWith('.')) return `imports '${specifier}': ${top} use millrace and Node only`;
   const own = join(root, top, relative(join(root, top), file).split(sep)[0]);
   const home = own === file ? join(root, top) : own;
