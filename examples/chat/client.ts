@@ -13,17 +13,17 @@ const { values } = parseArgs({
   },
 });
 
-const keyboard = createInterface({ input: process.stdin });
 try {
   const codec = lines({ maxFrameBytes: 4096 }).utf8();
   const session = await dial({ port: Number(values.port), host: values.host, codec });
   if (values.name !== undefined) await session.send(values.name);
+  const keyboard = createInterface({ input: process.stdin });
   // Lines that can't be sent any more are nobody's loss: why is said below.
   keyboard.on('line', (line) => void session.send(line).catch(() => {}));
   keyboard.on('close', () => session.end());
   for await (const line of session) console.log(line);
+  keyboard.close();
 } catch (error) {
   console.error((error as Error).message);
-  process.exitCode = 1;
+  process.exit(1);
 }
-keyboard.close();

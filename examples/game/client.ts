@@ -10,13 +10,13 @@ const { values } = parseArgs({
 });
 type State = { tick: number; seq: number; moved: [id: number, x: number, y: number][]; gone: number[] };
 
-const keyboard = createInterface({ input: process.stdin });
 try {
   const codec = lines({ maxFrameBytes: 16 * 1024 }).json();
   const session = await dial({ port: Number(values.port), host: values.host, codec });
   console.log('you are player', ((await session.receive()) as { you: number }).you);
   const places = new Map<number, string>();
   let [seen, sent] = [0, 0];
+  const keyboard = createInterface({ input: process.stdin });
   keyboard.on('line', (move) => {
     if (isDirection(move)) session.trySend({ seen, seq: ++sent, move });
     else console.log('up, down, left, right or stop');
@@ -29,8 +29,8 @@ try {
     session.trySend({ seen: tick });
     seen = tick;
   }
+  keyboard.close();
 } catch (error) {
   console.error((error as Error).message);
-  process.exitCode = 1;
+  process.exit(1);
 }
-keyboard.close();

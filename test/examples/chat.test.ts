@@ -102,7 +102,9 @@ test(
     const { program, address, join } = await startChat(t);
     const args = ['--port', String(address.port), '--name', 'cy'];
     const client = start(t, 'examples/chat/client', args, {}, 'pipe');
+    client.child.stdin!.write('/who\n'); // before it is connected: `echo … | client.js` is no less welcome
     await client.line(/^\* you are in lobby, with 0 others; \/help$/);
+    await client.line(/^\* here: cy$/);
     const ann = await join('ann');
     await ann.line();
     client.child.stdin!.write('hello\n');

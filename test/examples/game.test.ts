@@ -200,8 +200,8 @@ test('who speaks another protocol is let go', LIMIT, async (t) => {
 test('the client of game plays', LIMIT, async (t) => {
   const { program, address } = await startGame(t);
   const client = start(t, 'examples/game/client', ['--port', String(address.port)], {}, 'pipe');
+  client.child.stdin!.write('jump\nright\n'); // before it is connected
   await client.line(/^you are player 1$/);
-  client.child.stdin!.write('jump\nright\n');
   await client.line(/^up, down, left, right or stop$/);
   await client.line(/^tick \d+, input 1: 1@(?!1,)\d+,1$/);
   assert.deepEqual(await program.stop('SIGTERM'), { code: 0, signal: null });
