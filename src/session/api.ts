@@ -139,6 +139,8 @@ export interface Session<In, Out = In> extends AsyncIterable<In>, AsyncDisposabl
 
   /** Whether messages can be sent. */
   readonly isWritable: boolean;
+  /** Whether the write buffer is full: `trySend` would say `queued` or `dropped`. */
+  readonly isFull: boolean;
 
   // -------------------------------------------------------------------------------------------------------- lifetime
 

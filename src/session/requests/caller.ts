@@ -207,7 +207,7 @@ class Caller {
   #enter(place: Place, call: Waiting, signal: AbortSignal | undefined): void {
     const refusal = this.#refusal();
     const { waiting, limit, underWay } = place.lane;
-    const isFull = waiting.size >= this.#maxQueued && !(waiting.size === 0 && underWay < limit && this.#isUsable);
+    const isFull = waiting.size >= this.#maxQueued && !(waiting.size === 0 && underWay < limit && this.#mayStart);
     if (signal?.aborted) call.cancel(signal.reason);
     else if (refusal !== undefined) call.cancel(refusal);
     else if (isFull) call.cancel(rpcError('OVERLOADED', `${waiting.size} calls wait already`, { mayHaveRun: false }));
@@ -230,10 +230,11 @@ class Caller {
 
   /** Begins what can be begun, and refuses what never can. To begin one may end the session. */
   #advance(): void {
-    for (const lane of [this.#requests, this.#streams, this.#oneways]) {
+    // A one-way message that waited is not to come behind a call that was made after it.
+    for (const lane of [this.#oneways, this.#requests, this.#streams]) {
       for (;;) {
         const refusal = this.#refusal();
-        if (refusal === undefined && (!this.#isUsable || lane.underWay >= lane.limit)) break;
+        if (refusal === undefined && (!this.#mayStart || lane.underWay >= lane.limit)) break;
         const place = lane.waiting.shift();
         if (place === undefined) break;
         if (refusal !== undefined) {
@@ -247,7 +248,12 @@ class Caller {
     }
   }
 
-  /** Whether a call can be made now. */
+  /** Whether one can begin now: not while more waits to be sent than should. */
+  get #mayStart(): boolean {
+    return this.#isUsable && this.#peer?.isFull === false;
+  }
+
+  /** Whether calls can be made. */
   get #isUsable(): boolean {
     const peer = this.#peer;
     return peer !== undefined && peer.ended === undefined && !peer.isLeaving && !peer.isClosed;

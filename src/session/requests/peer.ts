@@ -5,6 +5,7 @@
  * A peer that is late (an answer to a call that was cancelled) is counted. A peer that sends what the protocol doesn't
  * allow (an id that was never given, an item without credit) loses its session.
  */
+import { LinkedQueue } from '../linked-queue.ts';
 import { fail, isCount, KIND, MAX_CREDIT, MAX_DEADLINE_MS } from './envelope.ts';
 import { codeOf, type RpcError, type RpcReason, rpcError, rpcReasons } from './errors.ts';
 
@@ -19,6 +20,7 @@ export interface RequestSession {
   readonly closed: Promise<unknown>;
   readonly signal: AbortSignal;
   readonly isWritable: boolean;
+  readonly isFull: boolean;
 }
 
 /** A call under way, of either side: hears the messages about it. */
@@ -61,7 +63,7 @@ export class Peer {
   readonly stats: RequestStats = { calling: 0, serving: 0, lateMessages: 0, droppedOneways: 0 };
   /** By the name of the method. */
   readonly services = new Map<string, Service>();
-  /** Called when the peer says goodbye, has ended its side, or the session is closed. */
+  /** Called when the peer says goodbye, has ended its side, or the session is closed; and when it is no longer full. */
   readonly watchers = new Set<() => void>();
   readonly #own = new Map<number, WireCall>();
   readonly #served = new Map<number, WireCall>();
@@ -75,6 +77,9 @@ export class Peer {
   /** While calls of ours are under way: `drain` of our own server waits for them, too. */
   #hold: { release(): void } | undefined;
   #isClosed = false;
+  #isFull = false;
+  /** What waits for room in the session. */
+  readonly #unsent = new LinkedQueue<() => void>();
 
   /** The one of this session. */
   static of(session: RequestSession): Peer {
@@ -110,16 +115,42 @@ export class Peer {
     return this.#isClosed || !this.session.isWritable;
   }
 
-  send(message: unknown[], options?: { signal?: AbortSignal | undefined }): Promise<void> {
-    return this.session.send(message, options);
+  /** More waits to be sent than should: calls wait for their turn, and what is sent now waits here. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
+  /** In order, and not beyond the high marks of the session: many calls together must not overflow its write buffer. */
+  send(message: unknown[], options?: { signal?: AbortSignal | undefined }): Promise<void> {
+    if (!this.#isFull) return this.#pass(message, options);
+    return new Promise((resolve, reject) => {
+      this.#unsent.push(() => this.#pass(message, options).then(resolve, reject));
+    });
+  }
+
+  /** To the session. The wait of a message that made it full is over when it has room again. */
+  #pass(message: unknown[], options?: { signal?: AbortSignal | undefined }): Promise<void> {
+    const sent = this.session.send(message, options);
+    if (!this.#isFull && this.session.isFull) {
+      this.#isFull = true;
+      sent.then(this.#onRoom, this.#onRoom);
+    }
+    return sent;
+  }
+
+  readonly #onRoom = (): void => {
+    this.#isFull = false;
+    for (let next = this.#unsent.shift(); next !== undefined; next = this.#isFull ? undefined : this.#unsent.shift())
+      next();
+    if (!this.#isFull) for (const watcher of this.watchers) watcher();
+  };
+
   /**
-   * For messages nobody waits for. One that can't be sent (dropped by the overflow policy, say) would leave the two sides
+   * For messages nobody waits for, which are small. One that can't be sent (dropped by the overflow policy, say) would leave the two sides
    * with different ideas of the call, so it ends the session.
    */
   post(message: unknown[]): Promise<void> {
-    return this.session.send(message).catch((error) => {
+    return this.#pass(message).catch((error) => {
       if (!this.isClosed) this.session.abort(error);
     });
   }

@@ -51,6 +51,37 @@ function answering(t: Stage, more: Partial<typeof handlers> = {}): Promise<Servi
   return serving<unknown>(t, (session) => respond(session, contract, { ...handlers, ...more }).done, { codec });
 }
 
+test('many large calls, answers and items at once wait for each other', limit, async (t) => {
+  const large = defineContract({
+    put: { kind: 'request', input: text, output: text },
+    items: { kind: 'stream', items: text },
+  });
+  const cap = { limits: { writeBuffer: { maxBytes: 1024 * 1024 } } };
+  const serves = await serving<unknown>(
+    t,
+    (session) =>
+      respond(session, large, {
+        put: (input) => input,
+        async *items() {
+          for (let i = 0; i < 4; i++) yield 'y'.repeat(100_000);
+        },
+      }).done,
+    { codec, ...cap },
+  );
+  const session = await dialling<unknown>(t, serves, { codec, ...cap });
+  const api = call(session, large);
+  const puts = Array.from({ length: 100 }, (_, i) => api.put(String(i).padEnd(100_000, 'x')));
+  const streams = Array.from({ length: 30 }, async () => {
+    let length = 0;
+    for await (const part of api.items()) length += part.length;
+    return length;
+  });
+  const answers = await Promise.all(puts);
+  for (const [i, answer] of answers.entries()) assert.ok(answer.startsWith(`${i}x`) || i > 9, answer.slice(0, 9));
+  assert.deepEqual(new Set(answers.map((answer) => answer.length)), new Set([100_000]));
+  assert.deepEqual(new Set(await Promise.all(streams)), new Set([400_000]));
+});
+
 test('calls and streams in both directions, at once, on one connection', limit, async (t) => {
   const serves = await answering(t);
   const session = await dialling<unknown>(t, serves, { codec });

@@ -55,6 +55,10 @@ export class MemorySession implements RequestSession {
     await new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
+  get isFull(): boolean {
+    return this.peer.unread >= this.highFrames;
+  }
+
   /** Puts a message on the wire for this side to receive, whatever it is. */
   put(text: string): void {
     this.#inbox.push(text);
