@@ -111,7 +111,8 @@ export class Watch implements Swept {
 
   #lookAtLingering(nowMs: number): void {
     const { lingerMs } = this.#rules;
-    if (this.#connection.bufferedBytes > 0 || lingerMs === 0) return;
+    // A peer that has ended owes us nothing: only our own event loop is late.
+    if (this.#session.hasPeerEnded || this.#connection.bufferedBytes > 0 || lingerMs === 0) return;
     if (this.#lingersSinceMs === 0) this.#lingersSinceMs = nowMs;
     else if (nowMs - this.#lingersSinceMs >= lingerMs) {
       this.#session.cut('LINGER_TIMEOUT', `the peer did not end within ${lingerMs} ms of our end`, lingerMs);

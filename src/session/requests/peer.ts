@@ -248,6 +248,8 @@ export class Peer {
     if (!isCount(deadlineMs, 0, MAX_DEADLINE_MS)) throw violation('a deadline that is none');
     if (!isCount(credit, 0, MAX_CREDIT)) throw violation('a credit that is none');
     this.#lastServed = id;
+    // It came before the end of the session, but nobody would hear its answer, or end its handler.
+    if (this.#isClosed) return;
     const service = this.services.get(name);
     if (service === undefined || service.isOneway) {
       this.refuse(id, 'UNKNOWN_METHOD', `there is no method '${name.slice(0, MAX_NAME_CHARACTERS)}'`);
