@@ -110,10 +110,10 @@ test('the memory of the process stays bounded, whatever small messages wait', { 
   );
   const port = Number(await child.line());
   const attackers: Attacker[] = [];
-  for (let i = 0; i < 5; i++) attackers.push(await attack(t, port, { reads: false }));
+  for (let i = 0; i < 3; i++) attackers.push(await attack(t, port, { reads: false }));
   const bystander = await attack(t, port);
   // 100,000 more than the kernel takes, for each: the first few rounds fill its buffers.
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 10; round++) {
     for (const attacker of attackers) {
       attacker.says('flood\n');
       await child.line();
@@ -123,9 +123,7 @@ test('the memory of the process stays bounded, whatever small messages wait', { 
   }
   child.say('rss');
   const grown = Number(await child.line());
-  assert.ok(grown < 200 * MB, `${Math.round(grown / MB)} MB more`);
-  child.say('stop');
-  assert.equal((await child.exit).code, 0);
+  assert.ok(grown < 150 * MB, `${Math.round(grown / MB)} MB more`);
 });
 
 test('when the memory of all is spent, those who hold most go first', limit, async (t) => {

@@ -47,7 +47,8 @@ async function stage(t: Stage) {
           echo: (input) => input,
           wait: async (_, { signal }) => {
             figures.mostRunning = Math.max(figures.mostRunning, ++figures.running);
-            await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+            if (!signal.aborted)
+              await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
             figures.running--;
           },
           async *count() {

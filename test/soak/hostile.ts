@@ -206,6 +206,8 @@ async function attacker(ports: Ports): Promise<void> {
   process.on('message', () => {
     isStopped = true;
   });
+  // Without a server there is nobody to attack.
+  process.on('disconnect', () => process.exit());
   const open = new Set<Socket>();
   const connect = (kind: string, port: number): Socket => {
     counts[kind] = (counts[kind] ?? 0) + 1;
@@ -274,7 +276,18 @@ async function defender(seconds: number): Promise<void> {
   };
   const waiting = new Set<object>();
   const servers = {
-    lines: await serve<unknown, unknown>({ ...common, codec: lines({ maxFrameBytes: 64 * 1024 }).json() }, echo),
+    lines: await serve<unknown, unknown>(
+      {
+        ...{ ...common, codec: lines({ maxFrameBytes: 64 * 1024 }).json() },
+        onClosed: (session, { reason, message }) =>
+          void (
+            session.peer.address === host &&
+            reason !== 'ENDED' &&
+            problems.push(`the client's session: ${message}`)
+          ),
+      },
+      echo,
+    ),
     frames: await serve({ ...common, codec: lengthPrefixed({ maxFrameBytes: MB }) }, echo),
     proxied: await serve(
       { ...common, codec: lines().utf8(), proxyProtocol: { trustedProxies: ['127.0.0.0/8'], timeoutMs: 1_000 } },
@@ -286,7 +299,7 @@ async function defender(seconds: number): Promise<void> {
         wait: async (_, { signal }) => {
           const place = {};
           waiting.add(place);
-          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+          if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
           waiting.delete(place);
         },
         async *count() {
@@ -322,16 +335,21 @@ async function defender(seconds: number): Promise<void> {
     }
   })().catch((error) => problems.push(`the client: ${error}`));
   let mostResident = 0;
+  let atMost = '';
   let mostHeld = 0;
   const watch = setInterval(() => {
-    mostResident = Math.max(mostResident, process.memoryUsage.rss());
+    const usage = process.memoryUsage();
+    if (usage.rss > mostResident) {
+      mostResident = usage.rss;
+      atMost = `heap ${mb(usage.heapUsed)} of ${mb(usage.heapTotal)}, outside ${mb(usage.external)}`;
+    }
     mostHeld = Math.max(mostHeld, memory.heldBytes);
   }, 50);
 
   await sleep(2_000);
   const calm = times;
   times = [];
-  const before = { descriptors: descriptors().length, resident: process.memoryUsage.rss() };
+  const before = { descriptors: descriptors(), resident: process.memoryUsage.rss() };
   const child = fork(fileURLToPath(import.meta.url), ['attack', JSON.stringify(ports)]);
   const gone = new Promise((resolve) => child.once('close', resolve));
   const told = new Promise<Record<string, number>>((resolve, reject) => {
@@ -351,14 +369,15 @@ async function defender(seconds: number): Promise<void> {
     waiting.size === 0 &&
     Object.values(servers).every((server) => server.metrics().openConnections === (server === servers.lines ? 1 : 0));
   for (let i = 0; i < 400 && !isCalm(); i++) await sleep(25);
-  if (!isCalm())
-    problems.push(
-      `still open: ${Object.values(servers).map(({ sessionCount }) => sessionCount)}, direct ${direct.connectionCount}`,
-    );
+  if (!isCalm()) {
+    const open = Object.values(servers).map((server) => server.metrics().openConnections);
+    problems.push(`still open: ${open}, direct ${direct.connectionCount}, waiting ${waiting.size}`);
+  }
   if (memory.heldBytes > 0) problems.push(`${memory.heldBytes} bytes are held`);
   if (opens !== closes) problems.push(`direct: ${opens} opens, ${closes} closes`);
-  const left = descriptors().length - before.descriptors;
-  if (left > 0) problems.push(`${left} descriptors are left`);
+  // The first child process opens one for good, which tells of children that end.
+  const left = descriptors().filter((name) => name.startsWith('socket:') && !before.descriptors.includes(name));
+  if (left.length > 0) problems.push(`descriptors are left: ${left}`);
   isOver = true;
   await client$;
   await client.close();
@@ -387,7 +406,7 @@ async function defender(seconds: number): Promise<void> {
   };
   table('others', row);
   console.log(
-    `memory: resident ${mb(before.resident)} before, ${mb(mostResident)} at most; held by sessions at most ${mb(mostHeld)}`,
+    `memory: resident ${mb(before.resident)} before, ${mb(mostResident)} at most (${atMost}); held by sessions at most ${mb(mostHeld)}`,
   );
   console.log(`client before: ${latency(calm)}`);
   console.log(`client meanwhile: ${latency(stormy)}`);
