@@ -124,7 +124,7 @@ export class Peer {
   send(message: unknown[], options?: { signal?: AbortSignal | undefined }): Promise<void> {
     if (!this.#isFull) return this.#pass(message, options);
     return new Promise((resolve, reject) => {
-      this.#unsent.push(() => this.#pass(message, options).then(resolve, reject));
+      this.#unsent.push(() => void this.#pass(message, options).then(resolve, reject));
     });
   }
 
