@@ -13,12 +13,12 @@ import { submitCancel } from './ops/cancel.ts';
 import { submitClose } from './ops/close.ts';
 import { completeConnect, submitConnect } from './ops/connect.ts';
 import { cancelRecv, completeLargeRecv, completeRecv, submitRecv } from './ops/recv.ts';
-import { completeSend, type Piece, sendMany, sendOne, submitSlot } from './ops/send.ts';
+import { completeSend, LEAST_SENT_AT_ONCE, type Piece, sendAtOnce, sendMany, sendOne, submitSlot } from './ops/send.ts';
 import { completeShutdown, submitShutdown } from './ops/shutdown.ts';
 import type { Endpoint } from './slots.ts';
 import type { Flushable, Starved, Turn } from './turn.ts';
 
-export type { Piece };
+export { LEAST_SENT_AT_ONCE, type Piece };
 
 export abstract class Connection implements Endpoint, Flushable, Starved {
   readonly turn: Turn;
@@ -183,6 +183,11 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     this.#onStopped = callback;
     this.readStop();
     if (!this.isReceiving) this.rearm();
+  }
+
+  /** Sends what the kernel takes at once; nothing else may be in flight. @returns how many bytes, or `-errno` @hot */
+  sendAtOnce(chunk: Uint8Array): number {
+    return sendAtOnce(this, chunk);
   }
 
   /** Sends bytes; the answer is `onSent`. Nothing else may be in flight. @returns how many @hot */

@@ -19,9 +19,9 @@ import { Ring, type RingKind } from './ring.ts';
 import { type Endpoint, Slots } from './slots.ts';
 
 /**
- * After so many completions the loop gets its turn, so that timers and other handles live beside a flood. The poll on
- * the ring is level-triggered: it calls again. (No limit in time: a clock for each completion would cost more than it
- * brings, and libuv, too, serves up to 1,024 events before it looks at its timers.)
+ * After so many completions, and sends without one, the loop gets its turn, so that timers and other handles live beside
+ * a flood. The poll on the ring is level-triggered: it calls again. (No limit in time: a clock for each completion would
+ * cost more than it brings, and libuv, too, serves up to 1,024 events before it looks at its timers.)
  */
 const BUDGET = 2048;
 
@@ -50,6 +50,8 @@ export class Turn {
   readonly slots: Slots;
   /** No turn will come any more. */
   isEnding = false;
+  /** One writer is being flushed, and nothing else is to be submitted: see ops/send.ts. */
+  isLone = false;
   /** Operations that are done without the ring: owner, operation, owner, operation, … */
   #large: LargeBuffers | null | undefined;
   #later: (Endpoint | number)[] = [];
@@ -59,6 +61,8 @@ export class Turn {
   #holds = 0;
   #isHeld = false;
   #isDraining = false;
+  /** What is left of `BUDGET` until the next turn. */
+  #left = BUDGET;
   #hasRetry = false;
 
   private constructor(ring: Ring) {
@@ -100,11 +104,11 @@ export class Turn {
     const ring = this.ring;
     const { words, cqesAt, cqMask } = ring;
     const { owners, generations } = this.slots;
-    let left = BUDGET;
+    this.#left = BUDGET;
     this.#isDraining = true;
     for (;;) {
       let tail = ring.tail();
-      while (ring.head !== tail && left-- > 0) {
+      while (ring.head !== tail && this.#left-- > 0) {
         const at = cqesAt + (ring.head & cqMask) * CQE_WORDS;
         const low = words[at + CQE.USER_LOW] as number;
         const generation = words[at + CQE.USER_HIGH] as number;
@@ -122,7 +126,7 @@ export class Turn {
         if (ring.head === tail) tail = ring.tail();
       }
       this.flush();
-      if (left <= 0 || ring.tail() === ring.head) break;
+      if (this.#left <= 0 || ring.tail() === ring.head) break;
     }
     this.#isDraining = false;
     ring.control[CONTROL.IS_DRAINING] = 0;
@@ -171,6 +175,15 @@ export class Turn {
     this.hold();
   }
 
+  /**
+   * Whether a send may be a call of its own, without a completion: see ops/send.ts. The 'drain' that follows it is a tick, and
+   * a peer that takes everything at once would otherwise keep the loop in its ticks.
+   * @hot
+   */
+  maySendAtOnce(): boolean {
+    return this.#left-- > 0;
+  }
+
   /** Arms `reader` again when every completion was given out, and with it every buffer came back. */
   starve(reader: Starved): void {
     if (this.#starved.push(reader) === 1) this.ring.wantFlush(true);
@@ -200,9 +213,11 @@ export class Turn {
     if (writers.length > 0) {
       this.#toFlush = this.#spare;
       let done = 0;
+      this.isLone = writers.length === 1 && this.ring.unsubmitted === 0;
       try {
         while (done < writers.length) (writers[done++] as Flushable).flush();
       } finally {
+        this.isLone = false;
         // A stream whose _write was overridden may throw: the writes of the others are not lost.
         for (; done < writers.length; done++) this.flushLater(writers[done] as Flushable);
         writers.length = 0;

@@ -8,7 +8,7 @@ import { AsyncResource, executionAsyncId } from 'node:async_hooks';
 import { AF, ERRNO } from '../engine/abi.ts';
 import { decodeIp, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
 import type { ReceiveBuffers } from '../engine/buffers.ts';
-import { Connection, type Piece } from '../engine/connection.ts';
+import { Connection, LEAST_SENT_AT_ONCE, type Piece } from '../engine/connection.ts';
 import type { LargeBuffers } from '../engine/large-buffers.ts';
 import {
   familyOf,
@@ -164,8 +164,26 @@ export abstract class Handle extends Connection {
       return;
     }
     this.#writeCallback = callback;
+    if (typeof chunk !== 'string' && this.#leavesAtOnce(chunk.byteLength)) {
+      const sent = this.sendAtOnce(chunk);
+      this.bytesWritten += sent < 0 ? chunk.byteLength : sent;
+      if (sent < 0 || sent === chunk.byteLength) {
+        this.onSent(sent < 0 ? -sent : 0); // still within _write: the stream tells it in a tick
+        return;
+      }
+      if (sent > 0) chunk = chunk.subarray(sent);
+    }
     this.bytesWritten += this.sendOne(chunk, encoding);
     if (this.turn.isEnding) this.turn.flush();
+  }
+
+  /**
+   * Without a completion. What is alone in its turn and not large comes from `flush`, and a callback or 'drain' in its wake could
+   * ask for the next flush for ever.
+   * @hot
+   */
+  #leavesAtOnce(bytes: number): boolean {
+    return bytes >= LEAST_SENT_AT_ONCE || (this.turn.isLone && this.isSentInSilence);
   }
 
   /** @hot */

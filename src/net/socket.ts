@@ -13,6 +13,7 @@ import { channel } from 'node:diagnostics_channel';
 import nodeNet, { type BlockList } from 'node:net';
 import { Duplex, type DuplexOptions } from 'node:stream';
 import type { IpAddress } from '../engine/address.ts';
+import { LEAST_SENT_AT_ONCE } from '../engine/connection.ts';
 import { choice } from '../engine/engine.ts';
 import { removePath } from '../engine/open-listener.ts';
 import type { TcpInfo } from '../engine/tcp-info.ts';
@@ -226,7 +227,7 @@ export class SocketClass extends Duplex {
     // At the turn's end it would be nobody's exception.
     if (encoding === 'buffer' && typeof chunk === 'string') throw notABuffer();
     const handle = this._handle;
-    if (handle !== null && !this[kTurnCork] && !this.connecting && !turn.isEnding) {
+    if (handle !== null && !this[kTurnCork] && !this.connecting && !turn.isEnding && !leavesAtOnce(handle, chunk)) {
       this[kTurnCork] = true;
       super.cork();
       handle.turn.flushLater(handle);
@@ -684,6 +685,10 @@ function readOnDemand(socket: SocketClass, onRead: OnRead): void {
   const handle = socket._handle;
   if (handle !== null && !socket.connecting && !handle.isReading) onRead.resume(socket, handle);
 }
+
+/** A large piece leaves within `write()`, unless it has to wait for what is on its way. @hot */
+const leavesAtOnce = (handle: Handle, chunk: { byteLength?: number } | null | undefined): boolean =>
+  (chunk?.byteLength as number) >= LEAST_SENT_AT_ONCE && !handle.isSending;
 
 /** The turn's own cork is nobody's business. */
 const corked = Object.getOwnPropertyDescriptor(Duplex.prototype, 'writableCorked')?.get as (this: Duplex) => number;

@@ -60,6 +60,23 @@ for (const kind of KINDS) {
       assert.ok(timerAt <= MOST / 2, `a timer of 1 ms came after ${timerAt} of ${MOST} pieces`);
     });
 
+    test('counts sends without a completion, and allows none when its budget is spent', limit, async (t) => {
+      const turn = openTurn(t, kind);
+      const [a, b] = pair(turn, false);
+      const arrived = new Promise<void>((resolve) => {
+        b.onPiece = () => resolve();
+      });
+      b.readStart();
+      turn.flush();
+      let calls = 0;
+      while (turn.maySendAtOnce()) assert.ok(++calls <= 10_000);
+      assert.ok(calls > 0);
+      assert.equal(a.sendAtOnce(Buffer.from('too many')), 0);
+      a.send('by the ring');
+      await arrived; // with a turn comes a new budget
+      assert.equal(a.sendAtOnce(Buffer.from('at once')), 7);
+    });
+
     test('runs the ticks and promise jobs of an owner before the next owner', limit, async (t) => {
       const turn = openTurn(t, kind);
       const log: string[] = [];

@@ -46,6 +46,38 @@ test('the bytes on the wire are those that were written', limit, async (t) => {
   assert.equal((await collect(peer)).toString('hex'), '68c3a96c6c6f0a00ff800a0203');
 });
 
+test('a large piece leaves within write(), and its callback comes later', limit, async (t) => {
+  const { client, peer } = await pair(t);
+  const sent = pattern(65536);
+  const received = collect(peer);
+  let isCalled = false;
+  const called = new Promise<void>((resolve) => {
+    client.write(sent, () => {
+      isCalled = true;
+      resolve();
+    });
+  });
+  assert.equal(isCalled, false);
+  assert.equal(client.bytesWritten, sent.length);
+  if (net.engine !== 'node') assert.equal(client.writableCorked, 0);
+  await called;
+  client.end();
+  assert.equal(digest(await received), digest(sent));
+});
+
+test('large and small pieces of one tick arrive in the order in which they were written', limit, async (t) => {
+  const { client, peer } = await pair(t);
+  const large = pattern(5 * MB);
+  const small = Buffer.from('small');
+  const received = collect(peer);
+  const pieces = [large, small, large, large.subarray(0, 65536), small, large];
+  for (const piece of pieces) client.write(piece);
+  await settled(() => peer.bytesRead);
+  for (const piece of pieces) client.write(piece);
+  client.end();
+  assert.equal(digest(await received), digest(Buffer.concat([...pieces, ...pieces])));
+});
+
 for (const [encoding, text, hex] of [
   ['utf8', 'aé€😀', '61c3a9e282acf09f9880'],
   ['latin1', 'aéÿ', '61e9ff'],

@@ -19,6 +19,9 @@ const MOST_BYTES = 0x7ffff000;
 /** Pieces of this size on average are copied together: an entry of a vector for each would cost more than the copy. */
 const SMALL_PIECE = 512;
 
+/** From here on gathering brings nothing, and a piece is sent as it comes: see `sendAtOnce`. */
+export const LEAST_SENT_AT_ONCE = 65536;
+
 /** A piece of a write, as node:stream hands it over. */
 export interface Piece {
   chunk: Uint8Array | string;
@@ -50,6 +53,20 @@ export function sendOne(connection: Connection, chunk: Uint8Array | string, enco
   connection.sendLeft = length;
   submitSend(connection);
   return length;
+}
+
+/**
+ * send(2), now: if the kernel takes everything, neither a submission nor a completion is needed. That is cheaper where there is
+ * nothing to gather with: for a large piece, and for a small one that is alone in its turn (`turn.isLone`).
+ * `connection.isSending` must be false. @returns how many bytes were taken, or `-errno`. @hot
+ */
+export function sendAtOnce(connection: Connection, chunk: Uint8Array): number {
+  const { turn, isPipe } = connection;
+  if (isPipe || !turn.maySendAtOnce()) return 0;
+  const res = turn.ring.native.send(connection.fd, chunk);
+  if (res === -ERRNO.EAGAIN) return 0;
+  if (res > 0) connection.bytesSent += res;
+  return res;
 }
 
 /** Sends several pieces in order, gathered. `connection.isSending` must be false. @hot */
