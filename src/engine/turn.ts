@@ -50,8 +50,6 @@ export class Turn {
   readonly slots: Slots;
   /** No turn will come any more. */
   isEnding = false;
-  /** One writer is being flushed, and nothing else is to be submitted: see ops/send.ts. */
-  isLone = false;
   /** Operations that are done without the ring: owner, operation, owner, operation, … */
   #large: LargeBuffers | null | undefined;
   #later: (Endpoint | number)[] = [];
@@ -213,11 +211,9 @@ export class Turn {
     if (writers.length > 0) {
       this.#toFlush = this.#spare;
       let done = 0;
-      this.isLone = writers.length === 1 && this.ring.unsubmitted === 0;
       try {
         while (done < writers.length) (writers[done++] as Flushable).flush();
       } finally {
-        this.isLone = false;
         // A stream whose _write was overridden may throw: the writes of the others are not lost.
         for (; done < writers.length; done++) this.flushLater(writers[done] as Flushable);
         writers.length = 0;

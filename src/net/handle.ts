@@ -164,7 +164,7 @@ export abstract class Handle extends Connection {
       return;
     }
     this.#writeCallback = callback;
-    if (typeof chunk !== 'string' && this.#leavesAtOnce(chunk.byteLength)) {
+    if (typeof chunk !== 'string' && chunk.byteLength >= LEAST_SENT_AT_ONCE) {
       const sent = this.sendAtOnce(chunk);
       this.bytesWritten += sent < 0 ? chunk.byteLength : sent;
       if (sent < 0 || sent === chunk.byteLength) {
@@ -175,15 +175,6 @@ export abstract class Handle extends Connection {
     }
     this.bytesWritten += this.sendOne(chunk, encoding);
     if (this.turn.isEnding) this.turn.flush();
-  }
-
-  /**
-   * Without a completion. What is alone in its turn and not large comes from `flush`, and a callback or 'drain' in its wake could
-   * ask for the next flush for ever.
-   * @hot
-   */
-  #leavesAtOnce(bytes: number): boolean {
-    return bytes >= LEAST_SENT_AT_ONCE || (this.turn.isLone && this.isSentInSilence);
   }
 
   /** @hot */

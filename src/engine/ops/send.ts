@@ -56,8 +56,8 @@ export function sendOne(connection: Connection, chunk: Uint8Array | string, enco
 }
 
 /**
- * send(2), now: if the kernel takes everything, neither a submission nor a completion is needed. That is cheaper where there is
- * nothing to gather with: for a large piece, and for a small one that is alone in its turn (`turn.isLone`).
+ * send(2), now: if the kernel takes everything, neither a submission nor a completion is needed. That is cheaper for a large
+ * piece, which is not gathered with others.
  * `connection.isSending` must be false. @returns how many bytes were taken, or `-errno`. @hot
  */
 export function sendAtOnce(connection: Connection, chunk: Uint8Array): number {
