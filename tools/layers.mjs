@@ -31,6 +31,7 @@ const publicFiles = {
     'engine.ts',
     'abi.ts',
     'address.ts',
+    'arena.ts',
     'buffers.ts',
     'large-buffers.ts',
     'builtins.ts',
@@ -44,7 +45,23 @@ const publicFiles = {
     'tcp-info.ts',
     'turn.ts',
   ],
-  net: ['net.ts', 'api.ts', 'fallback.ts', 'socket.ts', 'server.ts', 'errors.ts', 'options.ts'],
+  net: [
+    'net.ts',
+    'api.ts',
+    'args.ts',
+    'callable.ts',
+    'fallback.ts',
+    'handle.ts',
+    'instance-of.ts',
+    'on-read.ts',
+    'slab.ts',
+    'socket.ts',
+    'symbols.ts',
+    'server.ts',
+    'errors.ts',
+    'options.ts',
+    'validate.ts',
+  ],
 };
 
 /** Returns the violations in the tree under `root` as lines `file:line: what is wrong`. */

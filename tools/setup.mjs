@@ -6,11 +6,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { architectures, compileNative, compilerArguments, hasCompiler } from './native.mjs';
+import { architectures, compileNative, compilerArguments, hasCompiler, parts } from './native.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const typescript = join('node_modules', 'typescript', 'bin', 'tsc');
-const nativePart = join('.build', 'millrace.node');
+const nativeParts = Object.entries(parts).map(([name, folder]) => [join('.build', `millrace${name}.node`), folder]);
 const lockFile = join('.build', 'setup.lock');
 
 /**
@@ -120,19 +120,20 @@ function native(quiet) {
   const compiler = process.env['CC'] ?? 'cc';
   const isPossible = process.platform === 'linux' && architectures.includes(process.arch);
   const digest = () =>
-    digestOf(['native', 'package-lock.json'], [compiler, ...compilerArguments(process.arch, nativePart)]);
+    digestOf(['native', 'package-lock.json'], [compiler, ...compilerArguments(process.arch, 'millrace.node')]);
   const without = (reason) => {
     const isNews = readStamp('native') !== 'none';
-    rmSync(nativePart, { force: true });
+    for (const [output] of nativeParts) rmSync(output, { force: true });
     writeStamp('native', 'none');
     if (isNews || !quiet) say(`${reason}: no native part here, millrace runs on node:net`);
   };
   return {
-    isDone: () => !isPossible || (existsSync(nativePart) && readStamp('native') === digest()),
+    isDone: () => !isPossible || (nativeParts.every(([output]) => existsSync(output)) && readStamp('native') === digest()),
     run() {
       if (!hasCompiler(compiler)) return without(`no C compiler (${compiler})`);
       say('compiling the native part');
-      if (compileNative(compiler, process.arch, nativePart)) return writeStamp('native', digest());
+      if (nativeParts.every(([output, folder]) => compileNative(compiler, process.arch, output, folder)))
+        return writeStamp('native', digest());
       const probe = ['-x', 'c', '-ffreestanding', '-nostdlib', '-shared', '-fPIC', '-include', 'stdint.h'];
       const canCompile = spawnSync(compiler, [...probe, '-o', '/dev/null', '-'], { input: 'int works;' }).status === 0;
       if (canCompile) throw new Error('the native part does not compile');

@@ -34,6 +34,8 @@ export type OnConnect = (errno: number, handle: Handle) => void;
 export abstract class Handle extends Connection {
   /** Null between the attempts of a connect, and after one was given up. */
   socket: SocketClass | null = null;
+  /** Whose stream these bytes are, if not the socket's: a TLS socket around it. */
+  upper: SocketClass | null = null;
   isReset = false;
   onConnected: OnConnect | null = null;
   #writeCallback: ((error?: Error | null) => void) | null = null;
@@ -137,7 +139,7 @@ export abstract class Handle extends Connection {
 
   /** Nobody is called but the stream, when nobody waits for a callback, a 'drain' or the end. @hot */
   override get isSentInSilence(): boolean {
-    const { socket } = this;
+    const socket = this.upper ?? this.socket;
     return socket !== null && !socket[kHasWriteCallbacks] && !socket.writableNeedDrain && !socket.writableEnded;
   }
 
@@ -185,6 +187,13 @@ export abstract class Handle extends Connection {
     }
     this.#writeCallback = callback;
     this.bytesWritten += this.sendMany(pieces);
+    if (this.turn.isEnding) this.turn.flush();
+  }
+
+  /** Likewise for bytes that lie in a slot of the arena already. @hot */
+  writeSlotted(offset: number, length: number, callback: (error?: Error | null) => void): void {
+    this.#writeCallback = callback;
+    this.bytesWritten += this.sendSlotted(offset, length);
     if (this.turn.isEnding) this.turn.flush();
   }
 
@@ -300,7 +309,7 @@ export abstract class Handle extends Connection {
  * anyhow. The first chunk is pushed, so that the stream knows that it was read from.
  * @hot
  */
-function deliver(socket: SocketClass, chunk: Buffer): boolean {
+export function deliver(socket: SocketClass, chunk: Buffer): boolean {
   const isFlowing = socket.readableFlowing === true && socket.readableLength === 0 && socket.readableEncoding === null;
   if (!isFlowing || !socket.readableDidRead || socket.listenerCount('data') === 0) return socket.push(chunk);
   socket.emit('data', chunk);

@@ -1,0 +1,107 @@
+/**
+ * millrace/tls: the API of Node's `tls` on millrace's engine. Handshake and records are OpenSSL's, the one that Node.js itself
+ * has; where its functions can't be had, and on engine `node`, it is Node's `tls` over millrace's sockets.
+ *
+ * @see https://nodejs.org/api/tls.html
+ */
+import nodeTls from 'node:tls';
+import { choice } from '../engine/engine.ts';
+import type { Turn } from '../engine/turn.ts';
+import { callable, describeAsNode } from '../net/callable.ts';
+import { shareInstances } from '../net/instance-of.ts';
+import { connect as connectOwn } from './connect.ts';
+import { createSecureContext as createOwnContext } from './context.ts';
+import { loadTlsNative, type TlsNative } from './native.ts';
+import type { TlsSocketOptions } from './options.ts';
+import { TlsServerClass, type TlsServerOptions } from './server.ts';
+import { contextFor, isPlain, engine as own, TLSSocketClass } from './socket.ts';
+
+export type * from 'node:tls';
+
+type Tls = typeof nodeTls;
+
+const loaded: TlsNative | string = choice.turn === null ? choice.reason : loadTlsNative();
+const isOwn = typeof loaded !== 'string';
+
+/** Whose TLS this is: `openssl` when millrace drives OpenSSL by itself, `node` when it is Node's `tls`. */
+export const engine: 'openssl' | 'node' = isOwn ? 'openssl' : 'node';
+/** Why, in a sentence. */
+export const engineReason: string = isOwn
+  ? `OpenSSL ${process.versions.openssl} of this Node.js, on ${choice.name}`
+  : `Node's own tls: ${loaded}`;
+
+/** Node's `tls`, with what is ours in its place. */
+function ownTls(native: TlsNative): Partial<Tls> {
+  own.native = native;
+  own.turn = choice.turn as Turn;
+  const TLSSocket = callable<TLSSocketClass, [socket?: unknown, options?: TlsSocketOptions]>(
+    TLSSocketClass as never,
+    () => {
+      throw new TypeError("Class constructor TLSSocket cannot be invoked without 'new'");
+    },
+    (construct) =>
+      function TLSSocket(this: unknown, socket?: unknown, options?: TlsSocketOptions) {
+        const whole = withContext(options);
+        const isOurs =
+          (socket === undefined || socket === null || isPlain(socket)) &&
+          contextFor(whole, whole.secureContext as object);
+        if (!isOurs) return new nodeTls.TLSSocket(socket as never, whole as never);
+        return construct(this, new.target, [socket ?? undefined, whole]);
+      },
+  );
+  const Server = callable<
+    TlsServerClass,
+    [options?: TlsServerOptions | undefined, listener?: ((socket: TLSSocketClass) => void) | undefined]
+  >(
+    TlsServerClass,
+    () => {
+      throw new TypeError("Class constructor Server cannot be invoked without 'new'");
+    },
+    (construct) =>
+      function Server(this: unknown, options?: TlsServerOptions, listener?: (socket: TLSSocketClass) => void) {
+        return construct(this, new.target, [options, listener]);
+      },
+  );
+  describeAsNode(TLSSocketClass.prototype, nodeTls.TLSSocket.prototype);
+  shareInstances(TLSSocket as never, nodeTls.TLSSocket, Symbol.for('millrace.TLSSocket'));
+  shareInstances(Server as never, nodeTls.Server, Symbol.for('millrace.TlsServer'));
+  return {
+    TLSSocket,
+    Server,
+    connect: connectOwn,
+    createServer: (options: TlsServerOptions, listener: (socket: TLSSocketClass) => void) =>
+      new TlsServerClass(options, listener),
+    createSecureContext: createOwnContext,
+  } as unknown as Partial<Tls>;
+}
+
+function withContext(options: TlsSocketOptions = {}): TlsSocketOptions {
+  const secureContext = options.secureContext ?? options.credentials ?? createOwnContext(options as object);
+  return { ...options, secureContext };
+}
+
+const tls: Tls & { readonly engine: typeof engine; readonly engineReason: string } = Object.assign(
+  Object.create(null, Object.getOwnPropertyDescriptors(nodeTls)) as Tls,
+  isOwn ? ownTls(loaded) : {},
+  { engine, engineReason },
+);
+
+export const TLSSocket: Tls['TLSSocket'] = tls.TLSSocket;
+export const Server: Tls['Server'] = tls.Server;
+export const connect: Tls['connect'] = tls.connect;
+export const createServer: Tls['createServer'] = tls.createServer;
+export const createSecureContext: Tls['createSecureContext'] = tls.createSecureContext;
+export const SecureContext: unknown = (nodeTls as { SecureContext?: unknown }).SecureContext;
+export const checkServerIdentity: Tls['checkServerIdentity'] = nodeTls.checkServerIdentity;
+export const getCiphers: Tls['getCiphers'] = nodeTls.getCiphers;
+export const rootCertificates: Tls['rootCertificates'] = nodeTls.rootCertificates;
+export const DEFAULT_ECDH_CURVE: string = nodeTls.DEFAULT_ECDH_CURVE;
+export const DEFAULT_CIPHERS: string = nodeTls.DEFAULT_CIPHERS;
+export const DEFAULT_MIN_VERSION: Tls['DEFAULT_MIN_VERSION'] = nodeTls.DEFAULT_MIN_VERSION;
+export const DEFAULT_MAX_VERSION: Tls['DEFAULT_MAX_VERSION'] = nodeTls.DEFAULT_MAX_VERSION;
+export const CLIENT_RENEG_LIMIT: number = nodeTls.CLIENT_RENEG_LIMIT;
+export const CLIENT_RENEG_WINDOW: number = nodeTls.CLIENT_RENEG_WINDOW;
+
+export default tls;
+/** `require('millrace/tls')` gives the same object as `import tls from 'millrace/tls'`. */
+export { tls as 'module.exports' };
