@@ -12,7 +12,7 @@ static int read_encrypted(BIO *bio, char *to, int room) {
   struct connection *c = BIO_get_data(bio);
   BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_RETRY);
   if (room <= 0) return 0;
-  if (!c->in_left) {
+  if (!c->in_left || c->events & EVENT_SESSION) { /* one session at a time: it is the SSL's only until the next */
     BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_RETRY);
     return -1;
   }

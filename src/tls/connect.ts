@@ -6,10 +6,11 @@
 import { isIP } from 'node:net';
 import nodeTls from 'node:tls';
 import { normalizeArgs } from '../net/args.ts';
+import { outOfRange } from '../net/errors.ts';
 import { connect as connectPlain, type SocketClass } from '../net/socket.ts';
 import { validateFunction, validateNumber } from '../net/validate.ts';
-import { createSecureContext } from './context.ts';
 import { connectionReset, dhParamSize } from './errors.ts';
+import { exported } from './exported.ts';
 import { serverIdentity, sessionForReuse } from './identity.ts';
 import type { ConnectionOptions, TlsSocketOptions } from './options.ts';
 import { contextFor, isPlain, kConnectOptions, TLSSocketClass } from './socket.ts';
@@ -27,7 +28,9 @@ export function connect(...args: unknown[]): TLSSocketClass {
   };
   validateFunction(options.checkServerIdentity, 'options.checkServerIdentity');
   validateNumber(options.minDHSize, 'options.minDHSize');
-  const secureContext = options.secureContext ?? createSecureContext(options as nodeTls.SecureContextOptions);
+  if (options.minDHSize < 1) throw outOfRange('options.minDHSize', '>= 1', options.minDHSize);
+  const secureContext =
+    options.secureContext || exported.tls.createSecureContext(options as nodeTls.SecureContextOptions);
   const socketOptions = { ...options, secureContext } as TlsSocketOptions;
   const isOurs = options.socket === undefined || options.socket === null || isPlain(options.socket);
   if (!isOurs || contextFor(socketOptions, secureContext) === undefined)

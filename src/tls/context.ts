@@ -12,15 +12,17 @@ import { CONTEXT, type NativeContext, type TlsNative } from './native.ts';
 
 export type ContextOptions = nodeTls.SecureContextOptions;
 
+type Bytes = string | NodeJS.ArrayBufferView;
+
 /** Node's SecureContext: a wrapper with the native one in `context`. */
 export interface SecureContext extends nodeTls.SecureContext {
-  context: { getTicketKeys(): Buffer; setTicketKeys?(keys: Uint8Array): void };
+  context: { getTicketKeys(): Buffer; addCACert(certificate: Bytes): void };
 }
-
-type Bytes = string | NodeJS.ArrayBufferView;
 
 /** Options by context, and by the native context in it, which `addContext` hands to SNICallback. */
 const optionsOf = new WeakMap<object, ContextOptions>();
+/** Roots that were added afterwards. */
+const trusted = new WeakMap<object, Bytes[]>();
 const built = new WeakMap<object, NativeContext>();
 const natives = new WeakMap<object, object>();
 
@@ -44,6 +46,16 @@ export function createSecureContext(options?: ContextOptions): SecureContext {
 export function remember(context: SecureContext, options: ContextOptions): void {
   optionsOf.set(context, { ...options });
   natives.set(context.context, context);
+  const { context: native } = context;
+  const { addCACert } = native;
+  // Undocumented, and what programs call to trust one more root.
+  native.addCACert = (certificate) => {
+    addCACert.call(native, certificate);
+    const more = trusted.get(context) ?? [];
+    more.push(certificate);
+    trusted.set(context, more);
+    built.delete(context); // connections from now on trust it
+  };
 }
 
 /** Ours beside one of Node's contexts; undefined where there is none. */
@@ -92,10 +104,13 @@ function build(native: TlsNative, secureContext: SecureContext, options: Context
   if (suites !== '') set(CONTEXT.SUITES, suites);
   if (ciphers !== '') set(CONTEXT.CIPHERS, ciphers);
   // Shared roots must not get what is one context's own.
-  const sharesRoots = !options.ca && !options.crl && !options.pfx && !options.allowPartialTrustChain;
+  const more = trusted.get(secureContext) ?? [];
+  const sharesRoots =
+    !options.ca && !options.crl && !options.pfx && !options.allowPartialTrustChain && more.length === 0;
   if (options.ca) for (const ca of arrayOf(options.ca)) set(CONTEXT.CA, ca, null, 1);
   else if (sharesRoots) native.shareRoots(context, sharedRoots(native));
   else for (const root of rootCertificates()) set(CONTEXT.CA, root);
+  for (const ca of more) set(CONTEXT.CA, ca, null, 1);
   if (options.allowPartialTrustChain) set(CONTEXT.PARTIAL_CHAIN, '');
   if (options.cert) for (const cert of arrayOf(options.cert)) set(CONTEXT.CERTIFICATE, cert);
   if (options.key) setKeys(set, options);

@@ -13,6 +13,10 @@ export const handshakeTimeout = (): Error => coded(Error, 'ERR_TLS_HANDSHAKE_TIM
 export const renegotiationDisabled = (): Error =>
   coded(Error, 'ERR_TLS_RENEGOTIATION_DISABLED', 'TLS session renegotiation disabled for this socket');
 
+/** TLS 1.3 has no renegotiation. */
+export const wrongSslVersion = (): Error =>
+  opensslError([Buffer.from('error:0A00010A:SSL routines::wrong ssl version'), 'SSL routines', 'wrong ssl version']);
+
 export const invalidState = (): Error =>
   coded(Error, 'ERR_TLS_INVALID_STATE', 'TLS socket connection must be securely established');
 

@@ -31,11 +31,12 @@ import {
   status,
   type TlsNative,
 } from './native.ts';
+import { giveBuffer, PLAIN_BYTES_OF_BUFFER, takeBuffer } from './records.ts';
 
 /** Plain bytes of one write that are encrypted at once; the next when the kernel has taken them. */
 const BATCH_BYTES = 262144;
 /** Small writes are gathered up to here before they are encrypted: their records share a send. */
-const GATHER_BYTES = 65536;
+const GATHER_BYTES = PLAIN_BYTES_OF_BUFFER;
 /** RFC 8446, 5.1: the most that one record holds. */
 const RECORD_BYTES = 16384;
 /** What a record needs beyond its plain bytes, at most: header, IV, MAC, padding. */
@@ -90,6 +91,9 @@ export class TlsHandle {
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
   #isSending = false;
+  /** Those of `#outgoing`, and those that the kernel reads now. */
+  #buffers: Buffer[] = [];
+  #buffersInFlight: Buffer[] = [];
   /** Output is held back: what was written before us is not sent yet, or 'newSession' has not been answered. */
   #holds = 0;
   #onSecure: (() => void) | null = null;
@@ -179,22 +183,22 @@ export class TlsHandle {
         const consumed = status[STATUS.CONSUMED] as number;
         start += consumed;
         length -= consumed;
-        if (status[STATUS.ENCRYPTED] !== 0 || status[STATUS.SPILLED] !== 0) this.#sendEncrypted();
+        // Not sent yet: nothing of ours, a client's certificate least of all, goes to a peer that is refused now.
+        this.#takeEncrypted();
         if (plainBytes > 0) this.#deliver(plainBytes);
+        if (events & (EVENT.KEYLOG | EVENT.SESSION | EVENT.OCSP) && !this.isClosing) this.#report(events);
+        if (events & EVENT.SECURE && !this.isClosing) {
+          this.isSecure = true;
+          this.socket?._onHandshakeDone();
+        }
         if (this.isClosing) return;
+        this.#pump();
         if (events === 0) return;
-        if (events & (EVENT.KEYLOG | EVENT.SESSION | EVENT.OCSP)) this.#report(events);
-        if (this.isClosing) return;
         if (events & EVENT.FAILED) {
           this.#fail(opensslError(native.failure(ssl)));
           return;
         }
-        if (events & EVENT.SECURE) {
-          this.isSecure = true;
-          this.socket?._onHandshakeDone();
-          if (this.isClosing) return;
-          continue;
-        }
+        if (events & EVENT.SECURE) continue;
         if (events & EVENT.CLOSED) {
           this.#endOfStream();
           return;
@@ -210,7 +214,8 @@ export class TlsHandle {
           }
           continue;
         }
-        if ((events & EVENT.MORE) === 0) return;
+        // After each ticket the native part stops, so that getSession() is the one that 'session' has.
+        if ((events & EVENT.MORE) === 0 && !(events & EVENT.SESSION && length > 0)) return;
       }
     } finally {
       this.#isFeeding = false;
@@ -350,7 +355,7 @@ export class TlsHandle {
     while (this.#nextPiece < this.#pieces.length && batch < BATCH_BYTES) {
       const { chunk } = this.#pieces[this.#nextPiece] as Piece;
       if (typeof chunk !== 'string' && chunk.byteLength - this.#pieceOffset > GATHER_BYTES) {
-        const length = Math.min(chunk.byteLength - this.#pieceOffset, BATCH_BYTES);
+        const length = Math.min(chunk.byteLength - this.#pieceOffset, PLAIN_BYTES_OF_BUFFER);
         this.#encrypt(chunk, this.#pieceOffset, length);
         this.#advance(length, chunk.byteLength);
         batch += length;
@@ -423,12 +428,13 @@ export class TlsHandle {
       this.#afterWrite(events);
       return;
     }
-    const out = Buffer.allocUnsafeSlow(room);
-    const events = native.write(ssl, memory, start, length, out, 0, room);
+    const out = takeBuffer();
+    const events = native.write(ssl, memory, start, length, out, 0, out.length);
     if ((events & EVENT.FREED) === 0) {
       const bytes = status[STATUS.ENCRYPTED] as number;
       const spilled = status[STATUS.SPILLED] as number;
       if (bytes > 0) this.#enqueue(out.subarray(0, bytes));
+      this.#buffers.push(out);
       if (spilled > 0) this.#enqueue(native.spilled(ssl));
     }
     this.#afterWrite(events);
@@ -439,12 +445,11 @@ export class TlsHandle {
   }
 
   /** What OpenSSL has to send by itself: handshake, alerts, answers to key updates. */
-  #sendEncrypted(): void {
+  #takeEncrypted(): void {
     const bytes = status[STATUS.ENCRYPTED] as number;
     const spilled = status[STATUS.SPILLED] as number;
     if (bytes > 0) this.#enqueue(Buffer.from(encrypted.subarray(0, bytes)));
     if (spilled > 0) this.#enqueue(this.native.spilled(this.ssl));
-    this.#pump();
   }
 
   #enqueue(bytes: Uint8Array): void {
@@ -469,6 +474,8 @@ export class TlsHandle {
     if (this.#isSending || this.#holds > 0 || this.#outgoing.length === 0 || inner === null || inner.isClosing) return;
     const pieces = this.#outgoing;
     this.#outgoing = [];
+    this.#buffersInFlight = this.#buffers;
+    this.#buffers = [];
     this.#isSending = true;
     this.#inFlight = this.#outgoingBytes;
     if (pieces.length === 1) inner.write(pieces[0] as Uint8Array, 'buffer' as BufferEncoding, this.#sent);
@@ -484,6 +491,10 @@ export class TlsHandle {
     this.#isSending = false;
     this.#outgoingBytes -= this.#inFlight;
     this.#inFlight = 0;
+    if (this.#buffersInFlight.length > 0) {
+      for (const buffer of this.#buffersInFlight) giveBuffer(buffer);
+      this.#buffersInFlight = [];
+    }
     this.socket?._unrefTimer();
     if (error) {
       this.#afterSend(error);
@@ -532,7 +543,8 @@ export class TlsHandle {
       this.#onSecure = () => this.finish(callback); // a FIN now would end the handshake
       return;
     }
-    if ((native.shutdown(ssl) & EVENT.FREED) === 0 && status[STATUS.ENCRYPTED] !== 0) this.#sendEncrypted();
+    if ((native.shutdown(ssl) & EVENT.FREED) === 0) this.#takeEncrypted();
+    this.#pump();
     const finish = (): void => {
       const { inner } = this;
       if (inner === null || inner.isClosing) callback();

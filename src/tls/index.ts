@@ -11,6 +11,7 @@ import { callable, describeAsNode } from '../net/callable.ts';
 import { shareInstances } from '../net/instance-of.ts';
 import { connect as connectOwn } from './connect.ts';
 import { createSecureContext as createOwnContext } from './context.ts';
+import { exported } from './exported.ts';
 import { loadTlsNative, type TlsNative } from './native.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { TlsServerClass, type TlsServerOptions } from './server.ts';
@@ -85,6 +86,17 @@ const tls: Tls & { readonly engine: typeof engine; readonly engineReason: string
   isOwn ? ownTls(loaded) : {},
   { engine, engineReason },
 );
+// Programs set the defaults, and Node's own code reads them.
+for (const name of ['DEFAULT_CIPHERS', 'DEFAULT_MIN_VERSION', 'DEFAULT_MAX_VERSION', 'DEFAULT_ECDH_CURVE'] as const)
+  Object.defineProperty(tls, name, {
+    get: () => nodeTls[name],
+    set: (value: never) => {
+      nodeTls[name] = value;
+    },
+    enumerable: true,
+    configurable: true,
+  });
+if (isOwn) exported.tls = tls as never;
 
 export const TLSSocket: Tls['TLSSocket'] = tls.TLSSocket;
 export const Server: Tls['Server'] = tls.Server;

@@ -18,6 +18,16 @@ export function certificateObject(chain: Buffer[], isDetailed: boolean): PeerCer
   return first;
 }
 
+/** The first of a chain, with `issuerCertificate` as Node's own have it. */
+export function certificateChain(chain: Buffer[]): X509Certificate | undefined {
+  const certificates = chain.map((der) => new X509Certificate(der));
+  certificates.forEach((certificate, i) => {
+    const value = certificates[i + 1] ?? (certificate.checkIssued(certificate) ? certificate : undefined);
+    if (value !== undefined) Object.defineProperty(certificate, 'issuerCertificate', { value, configurable: true });
+  });
+  return certificates[0];
+}
+
 function isSelfIssued(der: Buffer): boolean {
   const certificate = new X509Certificate(der);
   return certificate.checkIssued(certificate);

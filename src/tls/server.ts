@@ -3,7 +3,7 @@
  *
  * @see https://nodejs.org/api/tls.html#class-tlsserver
  */
-import type { EventEmitter } from 'node:events';
+import { EventEmitter } from 'node:events';
 import nodeTls from 'node:tls';
 import { invalidArgType } from '../net/errors.ts';
 import { ServerClass, type ServerOptions } from '../net/server.ts';
@@ -80,6 +80,11 @@ export class TlsServerClass extends ServerClass {
 
   _setServerData(data: { ticketKeys: string }): void {
     this.setTicketKeys(Buffer.from(data.ticketKeys, 'hex'));
+  }
+
+  override [EventEmitter.captureRejectionSymbol](error: Error, event: string | symbol, socket: SocketClass): void {
+    if (event === 'secureConnection') socket.destroy(error);
+    else super[EventEmitter.captureRejectionSymbol](error, event, socket);
   }
 
   /** A context for the names that a pattern matches: `*` is one label. */

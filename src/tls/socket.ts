@@ -24,12 +24,21 @@ import {
   renegotiationDisabled,
   sniFromServer,
   socketClosed,
+  wrongSslVersion,
 } from './errors.ts';
 import { TlsHandle, type TlsOwner } from './handle.ts';
 import { sessionForReuse, wrapSession } from './identity.ts';
 import { CONFIGURE, CONTEXT, EVENT, INSPECT, type NativeContext, type TlsNative } from './native.ts';
 import { type ConnectionOptions, needsNode, type TlsSocketOptions } from './options.ts';
-import { certificateObject, decodeAlpn, decodeServername, encodeAlpn, ephemeralKey, signatureNames } from './peer.ts';
+import {
+  certificateChain,
+  certificateObject,
+  decodeAlpn,
+  decodeServername,
+  encodeAlpn,
+  ephemeralKey,
+  signatureNames,
+} from './peer.ts';
 
 export const kConnectOptions: unique symbol = Symbol('connect options');
 const kVerified: unique symbol = Symbol('verified');
@@ -287,7 +296,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
       if (context) {
         const own = nativeContext(handle.native, context);
         if (own === undefined || !handle.configure(CONFIGURE.CONTEXT, 0, own)) {
-          this.destroy(invalidContext('context'));
+          this._onTlsFailure(new TypeError('Invalid SNI context'));
           return;
         }
         this.#requestOcsp(own);
@@ -444,11 +453,19 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
 
   disableRenegotiation(): void {} // it is never enabled: docs/tls.md
 
+  /** The SSL goes, the connection stays until it is destroyed. Node's name; programs call it to be rid of keys. */
+  _destroySSL(): void {
+    const handle = this.ssl;
+    this.ssl = null;
+    if (handle !== null) handle.native.free(handle.ssl);
+  }
+
   renegotiate(options: object, callback?: (error: Error | null) => void): boolean | undefined {
     validateObject(options, 'options');
     if (callback !== undefined) validateFunction(callback, 'callback');
     if (this.destroyed) return undefined;
-    if (callback !== undefined) process.nextTick(callback, renegotiationDisabled());
+    if (callback !== undefined)
+      process.nextTick(callback, this.getProtocol() === 'TLSv1.3' ? wrongSslVersion() : renegotiationDisabled());
     return false;
   }
 
@@ -478,8 +495,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
   }
 
   getPeerX509Certificate(): X509Certificate | undefined {
-    const [first] = (this._tls?.inspect(INSPECT.PEER_CERTIFICATES) as Buffer[] | undefined) ?? [];
-    return first === undefined ? undefined : new X509Certificate(first);
+    return certificateChain((this._tls?.inspect(INSPECT.PEER_CERTIFICATES) as Buffer[] | undefined) ?? []);
   }
 
   getX509Certificate(): X509Certificate | undefined {
