@@ -33,6 +33,14 @@ const VERSIONS: Readonly<Record<string, number>> = {
   'TLSv1.2': 0x303,
   'TLSv1.3': 0x304,
 };
+/** `secureProtocol` as Node's SecureContext reads it: least version (0: any; undefined: the default) and greatest. */
+const PROTOCOLS: Readonly<Record<string, [min: number | undefined, max: number]>> = {
+  SSLv23_method: [undefined, 0x303],
+  TLS_method: [0, 0x304],
+  TLSv1_method: [0x301, 0x301],
+  TLSv1_1_method: [0x302, 0x302],
+  TLSv1_2_method: [0x303, 0x303],
+};
 /** SSL_OP_CIPHER_SERVER_PREFERENCE, ssl.h */
 const SERVER_PREFERENCE = 2 ** 22;
 
@@ -73,8 +81,8 @@ export function nativeContext(native: TlsNative, of: object): NativeContext | un
 function isOurs(options: ContextOptions): boolean {
   const { secureProtocol, clientCertEngine, privateKeyEngine, privateKeyIdentifier, certificateCompression } =
     options as ContextOptions & { certificateCompression?: unknown };
-  if (secureProtocol || clientCertEngine || privateKeyEngine || privateKeyIdentifier || certificateCompression)
-    return false;
+  if (secureProtocol && !(secureProtocol in PROTOCOLS)) return false;
+  if (clientCertEngine || privateKeyEngine || privateKeyIdentifier || certificateCompression) return false;
   return options.ca ? true : !usesOpensslRoots();
 }
 
@@ -86,8 +94,9 @@ function usesOpensslRoots(): boolean {
 function build(native: TlsNative, secureContext: SecureContext, options: ContextOptions): NativeContext {
   const { ciphers, suites } = splitCiphers(options.ciphers || nodeTls.DEFAULT_CIPHERS);
   const onlyTls13 = ciphers === '';
-  const max = VERSIONS[options.maxVersion ?? nodeTls.DEFAULT_MAX_VERSION] as number;
-  let min = VERSIONS[options.minVersion ?? nodeTls.DEFAULT_MIN_VERSION] as number;
+  const [protocolMin, protocolMax] = (options.secureProtocol && PROTOCOLS[options.secureProtocol]) || [];
+  const max = protocolMax ?? (VERSIONS[options.maxVersion ?? nodeTls.DEFAULT_MAX_VERSION] as number);
+  let min = protocolMin ?? (VERSIONS[options.minVersion ?? nodeTls.DEFAULT_MIN_VERSION] as number);
   if (onlyTls13 && min < 0x304 && max > 0x303) min = 0x304;
   const preference = options.honorCipherOrder ? SERVER_PREFERENCE : 0;
   const flags = BigInt(options.secureOptions ?? 0) | BigInt(preference);

@@ -233,6 +233,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
   _onTlsFailure(error: Error): void {
     if (this._hadError) return;
     this._hadError = true;
+    this.servername ??= (this._tls?.inspect(INSPECT.SERVERNAME) as string | undefined) ?? null;
     if (!this._secureEstablished) {
       this._closeAfterHandlingError = true; // a listener of 'tlsClientError' may look at the socket
       this.destroy(error);
@@ -291,6 +292,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
       this.#requestOcsp(undefined);
       return;
     }
+    this.servername = servername;
     const answer = this.#once((context?: object) => {
       const handle = this._tls as TlsHandle;
       if (context) {
