@@ -8,11 +8,12 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { parts, sourcesOf } from './native.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
 const folder = resolve('.build/sanitized');
-const binary = join(folder, 'millrace.node');
+const binary = (name) => join(folder, `millrace${name}.node`);
 const cc = process.env.CC ?? 'cc';
 
 /** Suites that are about something else, or whose other programs would run with the sanitizers as well. */
@@ -29,32 +30,31 @@ function tests(folder) {
 const library = (name) => execFileSync(cc, [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
 
 mkdirSync(folder, { recursive: true });
-const sources = readdirSync('native')
-  .filter((file) => file.endsWith('.c'))
-  .map((file) => join('native', file));
-execFileSync(
-  cc,
-  [
-    '-std=gnu11',
-    '-O1',
-    '-g',
-    '-fno-omit-frame-pointer',
-    '-fsanitize=address,undefined',
-    // A complaint ends the process, and with it the test, even where nobody reads what a child process prints.
-    '-fno-sanitize-recover=all',
-    '-Wall',
-    '-Wextra',
-    '-Werror',
-    '-fPIC',
-    '-shared',
-    '-fvisibility=hidden',
-    '-Inode_modules/node-api-headers/include',
-    '-o',
-    binary,
-    ...sources,
-  ],
-  { stdio: 'inherit' },
-);
+for (const [name, sources] of Object.entries(parts)) {
+  execFileSync(
+    cc,
+    [
+      '-std=gnu11',
+      '-O1',
+      '-g',
+      '-fno-omit-frame-pointer',
+      '-fsanitize=address,undefined',
+      // A complaint ends the process, and with it the test, even where nobody reads what a child process prints.
+      '-fno-sanitize-recover=all',
+      '-Wall',
+      '-Wextra',
+      '-Werror',
+      '-fPIC',
+      '-shared',
+      '-fvisibility=hidden',
+      '-Inode_modules/node-api-headers/include',
+      '-o',
+      binary(name),
+      ...sourcesOf(sources),
+    ],
+    { stdio: 'inherit' },
+  );
+}
 
 const files = process.argv.length > 2 ? process.argv.slice(2) : tests('.build/test');
 const COMPLAINT = /AddressSanitizer|runtime error:/;
@@ -65,7 +65,8 @@ for (const engine of ['io_uring', 'epoll']) {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
-      MILLRACE_NATIVE: binary,
+      MILLRACE_NATIVE: binary(''),
+      MILLRACE_NATIVE_TLS: binary('-tls'),
       MILLRACE_ENGINE: engine,
       LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`,
       ASAN_OPTIONS: 'detect_leaks=0',

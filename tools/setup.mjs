@@ -128,7 +128,8 @@ function native(quiet) {
     if (isNews || !quiet) say(`${reason}: no native part here, millrace runs on node:net`);
   };
   return {
-    isDone: () => !isPossible || (nativeParts.every(([output]) => existsSync(output)) && readStamp('native') === digest()),
+    isDone: () =>
+      !isPossible || (nativeParts.every(([output]) => existsSync(output)) && readStamp('native') === digest()),
     run() {
       if (!hasCompiler(compiler)) return without(`no C compiler (${compiler})`);
       say('compiling the native part');

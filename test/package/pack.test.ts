@@ -133,7 +133,7 @@ describe('the package', () => {
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(packed.length + 1));
     const expected =
-      /^(dist\/.+\.(c?js|d\.c?ts)|native\/.+\.[ch]|prebuilt\/linux-\w+\.node|[A-Z]+(\.md)?|package\.json)$/;
+      /^(dist\/.+\.(c?js|d\.c?ts)|native\/.+\.[ch]|prebuilt\/linux-\w+(-tls)?\.node|[A-Z]+(\.md)?|package\.json)$/;
     assert.deepEqual(
       files.filter((file) => !expected.test(file)),
       [],

@@ -1,7 +1,7 @@
 /** Servers and clients of `tls` that go away with their test; of the module under test, or of Node's own. */
 import type { AddressInfo } from 'node:net';
 import type nodeTls from 'node:tls';
-import tls from 'millrace/tls';
+import tls, { engine } from 'millrace/tls';
 import { authority } from './authority.ts';
 import { keep, limit, once, type Stage } from './net.ts';
 
@@ -9,6 +9,8 @@ export type Tls = typeof nodeTls;
 
 const made = authority();
 export const needsOpenssl = { ...limit, skip: made === undefined && 'no openssl here' };
+/** For what Node's own TLS does otherwise: it sends first and verifies then, and dies of some exceptions. */
+export const needsOwn = { ...needsOpenssl, skip: needsOpenssl.skip || (engine === 'node' && "Node's own TLS") };
 /** Only to be used in tests with `needsOpenssl`. */
 export const certificates: NonNullable<typeof made> = made as NonNullable<typeof made>;
 

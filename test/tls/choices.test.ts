@@ -48,7 +48,11 @@ test('SNICallback that fails ends the handshake, and the server lives', needsOpe
 
 test('a client that leaves while SNICallback thinks does no harm', needsOpenssl, async (t) => {
   let answer: (() => void) | undefined;
-  const server = await secure(t, { SNICallback: (_, callback) => void (answer = () => callback(null)) });
+  const server = await secure(t, {
+    SNICallback: (_, callback) => {
+      answer = () => callback(null);
+    },
+  });
   const failed = once(server, 'tlsClientError');
   const client = securing(t, server).on('error', () => {});
   while (answer === undefined) await new Promise(setImmediate);

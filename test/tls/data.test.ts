@@ -5,7 +5,7 @@ import test from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import tls from 'millrace/tls';
 import { collect, leakGuard, once, settled, take, until } from '../support/net.ts';
-import { needsOpenssl, secure, secured, securing } from '../support/tls.ts';
+import { needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -119,7 +119,7 @@ test('an idle connection times out', needsOpenssl, async (t) => {
   await once(client, 'timeout');
 });
 
-test('a listener that throws ends up at the process, not in the record', needsOpenssl, async (t) => {
+test('a listener that throws ends up at the process, not in the record', needsOwn, async (t) => {
   const { client, peer } = await pair(t);
   peer.pipe(peer);
   const thrown = new Promise<Error>((resolve) =>

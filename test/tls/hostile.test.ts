@@ -4,9 +4,8 @@ import { spawn } from 'node:child_process';
 import nodeNet, { type AddressInfo } from 'node:net';
 import test from 'node:test';
 import type { Server, TLSSocket } from 'node:tls';
-import { engine } from 'millrace/tls';
 import { collect, leakGuard, once, take, until } from '../support/net.ts';
-import { needsOpenssl, secure, secured, securing } from '../support/tls.ts';
+import { needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -162,7 +161,7 @@ function openssl(t: test.TestContext, server: Server, ...more: string[]) {
   return { child, output: () => output };
 }
 
-test('renegotiation is refused', { ...needsOpenssl, skip: engine === 'node' || needsOpenssl.skip }, async (t) => {
+test('renegotiation is refused', needsOwn, async (t) => {
   const server = await secure(t, {}, echo);
   const accepted = once(server, 'secureConnection');
   const { child, output } = openssl(t, server, '-tls1_2');

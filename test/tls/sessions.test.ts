@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import nodeTls from 'node:tls';
-import tls, { engine } from 'millrace/tls';
+import tls from 'millrace/tls';
 import { leakGuard, once } from '../support/net.ts';
-import { castings, certificates, needsOpenssl, secure, secured, securing } from '../support/tls.ts';
+import { castings, certificates, needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -36,10 +36,7 @@ for (const version of versions) {
     });
   }
 
-  test(`${version}: another server's name does not resume, and is checked`, {
-    ...needsOpenssl,
-    skip: engine === 'node' || needsOpenssl.skip,
-  }, async (t) => {
+  test(`${version}: another server's name does not resume, and is checked`, needsOwn, async (t) => {
     const server = await secure(t, { maxVersion: version }, (socket) => socket.resume());
     const session = await sessionOf(t, server, {}, tls as never);
     const [error] = await once(securing(t, server, { session, servername: 'other.example' }), 'error');
