@@ -9,7 +9,7 @@ export type Tls = typeof nodeTls;
 
 const made = authority();
 export const needsOpenssl = { ...limit, skip: made === undefined && 'no openssl here' };
-/** For what Node's own TLS does otherwise: it sends first and verifies then, and dies of some exceptions. */
+/** For what Node's own TLS does otherwise. */
 export const needsOwn = { ...needsOpenssl, skip: needsOpenssl.skip || (engine === 'node' && "Node's own TLS") };
 /** Only to be used in tests with `needsOpenssl`. */
 export const certificates: NonNullable<typeof made> = made as NonNullable<typeof made>;

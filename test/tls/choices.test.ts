@@ -89,7 +89,7 @@ test('OCSP: the response is stapled', needsOpenssl, async (t) => {
   const server = await secure(t);
   server.on('OCSPRequest', (certificate, _, callback) => {
     assert.ok(Buffer.isBuffer(certificate));
-    setImmediate(callback, null, Buffer.from('a response'));
+    setImmediate(() => callback(null, Buffer.from('a response')));
   });
   const client = securing(t, server, { requestOCSP: true } as never);
   const [[response]] = await Promise.all([once(client, 'OCSPResponse'), once(client, 'secureConnect')]);

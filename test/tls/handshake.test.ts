@@ -5,7 +5,7 @@ import nodeTls from 'node:tls';
 import { engine as transport } from 'millrace';
 import tls, { engine, engineReason } from 'millrace/tls';
 import { leakGuard, once, take, until } from '../support/net.ts';
-import { castings, certificates, needsOpenssl, needsOwn, refused, secure, secured, securing } from '../support/tls.ts';
+import { castings, certificates, needsOpenssl, refused, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -110,7 +110,7 @@ for (const version of versions) {
   });
 }
 
-test('a client that refuses the server has shown no certificate of its own', needsOwn, async (t) => {
+test('a client that refuses the server has shown no certificate of its own', needsOpenssl, async (t) => {
   const options = { requestCert: true, rejectUnauthorized: false, ...certificates.selfSigned };
   const server = await secure(t, options, () => assert.fail('the handshake was finished'));
   const failed = once(server, 'tlsClientError');

@@ -84,7 +84,7 @@ test('a store of sessions is asked and told', needsOpenssl, async (t) => {
   );
   server.on('newSession', (id, session, done) => {
     store.set(id.toString('hex'), session);
-    setImmediate(done);
+    setImmediate(() => done());
   });
   server.on('resumeSession', (id, done) =>
     setImmediate(done as (error: Error | null, session?: Buffer) => void, null, store.get(id.toString('hex'))),
