@@ -320,7 +320,7 @@ int on_status(SSL *ssl, void *data) {
 void on_keylog(const SSL *ssl, const char *line) {
   struct connection *c = connection_of(ssl);
   if (!c || !c->wants_keylog) return;
-  bytes_append(&c->keylog, line, __builtin_strlen(line));
+  bytes_append(&c->keylog, line, text_length(line));
   bytes_append(&c->keylog, "\n", 1);
   c->events |= EVENT_KEYLOG;
 }

@@ -86,7 +86,7 @@ static int on_ticket(SSL *ssl, u8 *name, u8 *iv, EVP_CIPHER_CTX *cipher, HMAC_CT
 static int give_passphrase(char *out, int size, int writing, void *data) {
   (void)writing;
   const char *passphrase = data;
-  size_t length = passphrase ? __builtin_strlen(passphrase) : 0;
+  size_t length = passphrase ? text_length(passphrase) : 0;
   if (!passphrase || length > (size_t)size) return -1;
   __builtin_memcpy(out, passphrase, length);
   return (int)length;

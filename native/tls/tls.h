@@ -13,6 +13,13 @@ typedef int32_t s32;
 static inline void *allocate(size_t bytes) { return CRYPTO_malloc(bytes, "millrace", 0); }
 static inline void release(void *memory) { CRYPTO_free(memory, "millrace", 0); }
 
+/* strlen(3) is libc's */
+static inline size_t text_length(const char *text) {
+  size_t length = 0;
+  for (const volatile char *at = text; *at; at++) length++;
+  return length;
+}
+
 struct bytes {
   u8 *data;
   size_t length;

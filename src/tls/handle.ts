@@ -514,9 +514,13 @@ export class TlsHandle {
       return;
     }
     const callback = this.#callback;
-    if (callback === null || !(this.isSecure || error !== null)) return;
+    if (callback === null) {
+      if (error !== null && !this.isClosing) this.socket?.destroy(error); // a handshake that nobody gets
+      return;
+    }
+    if (error === null && !this.socket?._secureEstablished) return;
     if (error === null && this.#nextPiece < this.#pieces.length) {
-      if (this.socket?._secureEstablished) this.#encryptNext();
+      this.#encryptNext();
       return;
     }
     this.#callback = null;

@@ -296,7 +296,13 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     const answer = this.#once((context?: object) => {
       const handle = this._tls as TlsHandle;
       if (context) {
-        const own = nativeContext(handle.native, context);
+        let own: NativeContext | undefined;
+        try {
+          own = nativeContext(handle.native, context);
+        } catch (error) {
+          this._onTlsFailure(error as Error); // not the exception of who answers
+          return;
+        }
         if (own === undefined || !handle.configure(CONFIGURE.CONTEXT, 0, own)) {
           this._onTlsFailure(new TypeError('Invalid SNI context'));
           return;
@@ -349,7 +355,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     for (let i = 0; i + 1 < sessions.length; i += 2) {
       const [id, session] = [sessions[i] as Buffer, sessions[i + 1] as Buffer];
       if (this._tlsOptions.isServer) this.#offerSession(id, session);
-      else if (this[kVerified]) this.emit('session', wrapSession(session, this.#identity));
+      else if (this[kVerified]) this.emit('session', this.#named(session));
       else this[kPendingSessions].push(session);
       if (this.destroyed) return;
     }
@@ -420,7 +426,12 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     this[kVerified] = true;
     const sessions = this[kPendingSessions];
     this[kPendingSessions] = [];
-    for (const session of sessions) this.emit('session', wrapSession(session, this.#identity));
+    for (const session of sessions) this.emit('session', this.#named(session));
+  }
+
+  /** A session with a server that was not verified is nobody's: only another unverified connection may resume it. */
+  #named(session: Buffer): Buffer {
+    return this.authorized ? wrapSession(session, this.#identity) : session;
   }
 
   get #identity(): ConnectionOptions {
@@ -479,7 +490,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     const handle = this._tls;
     if (handle === null) return null;
     const session = handle.inspect(INSPECT.SESSION) as Buffer | undefined;
-    return session === undefined || this._tlsOptions.isServer ? session : wrapSession(session, this.#identity);
+    return session === undefined || this._tlsOptions.isServer ? session : this.#named(session);
   }
 
   getPeerCertificate(detailed?: boolean): PeerCertificate | Record<string, never> | null {

@@ -11,8 +11,12 @@ import { root } from '../support/child.ts';
  */
 const PROVIDED = /^(napi_|node_api_|uv_|mem(cpy|move|set|cmp)$)/;
 
+/** Of libssl and libcrypto, which most executables of Node.js export. */
+const OPENSSL = /^(TLS|SSL|X509|BIO|EVP|ERR|PEM|PKCS12|HMAC|RAND|CRYPTO|OPENSSL|OBJ|OpenSSL|[di]2[di])_/;
+
 const binaries = [
   join(root, '.build/millrace.node'),
+  join(root, '.build/millrace-tls.node'),
   ...(existsSync(join(root, 'prebuilt')) ? readdirSync(join(root, 'prebuilt')) : [])
     .filter((name) => name.endsWith('.node'))
     .map((name) => join(root, 'prebuilt', name)),
@@ -20,7 +24,7 @@ const binaries = [
 
 for (const path of binaries) {
   test(`${path.slice(root.length + 1)} asks for nothing that is not in every executable of Node.js`, () => {
-    const { needed, hasVersions, undefinedSymbols } = readElf(readFileSync(path));
+    const { needed, hasVersions, undefinedSymbols, weakSymbols } = readElf(readFileSync(path));
     assert.deepEqual(needed, [], 'no library by name');
     assert.equal(hasVersions, false, 'no version of a symbol: musl has none');
     assert.ok(undefinedSymbols.includes('napi_create_function'));
@@ -28,11 +32,22 @@ for (const path of binaries) {
       undefinedSymbols.filter((name) => !PROVIDED.test(name)),
       [],
     );
+    // What may be missing is asked for before it is used: docs/decisions/0080-tls-openssl.md
+    const isOfOpenssl = (name: string): boolean => path.endsWith('-tls.node') && OPENSSL.test(name);
+    assert.deepEqual(
+      weakSymbols.filter((name) => !isOfOpenssl(name)),
+      [],
+    );
   });
 }
 
 /** The dynamic section and symbols of a 64-bit little-endian ELF file, elf(5). */
-function readElf(file: Buffer): { needed: string[]; hasVersions: boolean; undefinedSymbols: string[] } {
+function readElf(file: Buffer): {
+  needed: string[];
+  hasVersions: boolean;
+  undefinedSymbols: string[];
+  weakSymbols: string[];
+} {
   assert.equal(file.toString('latin1', 0, 6), '\x7fELF\x02\x01');
   const word = (at: number): number => Number(file.readBigUInt64LE(at));
   const sections = Array.from({ length: file.readUInt16LE(60) }, (_, i) => {
@@ -50,15 +65,18 @@ function readElf(file: Buffer): { needed: string[]; hasVersions: boolean; undefi
   };
   const needed: string[] = [];
   const undefinedSymbols: string[] = [];
-  const [SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_VERNEED, DT_NEEDED, SHN_UNDEF] = [6, 11, 0x6ffffffe, 1, 0];
+  const weakSymbols: string[] = [];
+  const [SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_VERNEED, DT_NEEDED, SHN_UNDEF, STB_WEAK] = [6, 11, 0x6ffffffe, 1, 0, 2];
   for (const { type, offset, size, link } of sections) {
     for (let at = offset; type === SHT_DYNAMIC && at < offset + size; at += 16) {
       if (word(at) === DT_NEEDED) needed.push(text(link, word(at + 8)));
     }
     for (let at = offset + 24; type === SHT_DYNSYM && at < offset + size; at += 24) {
-      if (file.readUInt16LE(at + 6) === SHN_UNDEF) undefinedSymbols.push(text(link, file.readUInt32LE(at)));
+      if (file.readUInt16LE(at + 6) !== SHN_UNDEF) continue;
+      const list = file.readUInt8(at + 4) >> 4 === STB_WEAK ? weakSymbols : undefinedSymbols;
+      list.push(text(link, file.readUInt32LE(at)));
     }
   }
   const hasVersions = sections.some(({ type }) => type === SHT_GNU_VERNEED);
-  return { needed, hasVersions, undefinedSymbols };
+  return { needed, hasVersions, undefinedSymbols, weakSymbols };
 }

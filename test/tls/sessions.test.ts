@@ -54,6 +54,14 @@ for (const version of versions) {
   });
 }
 
+test('a session with a server whose name was not checked does not save the check later', needsOwn, async (t) => {
+  const server = await secure(t, certificates.other, (socket) => socket.resume());
+  const session = await sessionOf(t, server, { rejectUnauthorized: false }, tls as never);
+  assert.equal((await secured(t, server, { session, rejectUnauthorized: false })).isSessionReused(), true);
+  const [error] = await once(securing(t, server, { session }), 'error');
+  assert.equal(error.code, 'ERR_TLS_CERT_ALTNAME_INVALID');
+});
+
 test('a ticket of Node’s server is good for ours when both have its keys', needsOpenssl, async (t) => {
   const options = { ticketKeys: randomBytes(48), sessionIdContext: 'shared' };
   const theirs = await secure(t, options, (socket) => socket.resume(), nodeTls);
