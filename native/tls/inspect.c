@@ -128,7 +128,7 @@ static s32 verify_result(struct connection *c) {
   }
   SSL_SESSION *session = SSL_get_session(c->ssl);
   bool is_resumed = session && SSL_SESSION_get_protocol_version(session) == TLS1_3 && SSL_session_reused(c->ssl);
-  return is_resumed ? X509_OK : X509_UNSPECIFIED;
+  return is_resumed ? X509_OK : X509_NO_ISSUER; /* Node's word for a peer without a certificate */
 }
 
 /* -> [number, text] */
@@ -210,7 +210,8 @@ static napi_value alpn(napi_env env, struct connection *c) {
 static napi_value ephemeral_key(napi_env env, struct connection *c) {
   EVP_PKEY *key = NULL;
   if (SSL_ctrl(c->ssl, SSL_CTRL_GET_PEER_TMP_KEY, 0, &key) != 1 || !key) {
-    const char *group = SSL_get0_group_name ? SSL_get0_group_name(c->ssl) : NULL; /* a key encapsulation has no such key */
+    /* A key encapsulation has no such key. Before the handshake there is no session, which OpenSSL doesn't check. */
+    const char *group = SSL_get0_group_name && SSL_get_session(c->ssl) ? SSL_get0_group_name(c->ssl) : NULL;
     napi_value named[3] = { integer(env, 0), text(env, group), integer(env, 0) };
     return group ? list(env, 3, named) : NULL;
   }

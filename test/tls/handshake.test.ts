@@ -5,7 +5,7 @@ import nodeTls from 'node:tls';
 import { engine as transport } from 'millrace';
 import tls, { engine, engineReason } from 'millrace/tls';
 import { leakGuard, once, take, until } from '../support/net.ts';
-import { castings, certificates, needsOpenssl, refused, secure, secured, securing } from '../support/tls.ts';
+import { castings, certificates, needsOpenssl, needsOwn, refused, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -165,6 +165,17 @@ test('what is known of a connection is what Node knows of it', needsOpenssl, asy
     };
   };
   assert.deepEqual(await facts(tls as never), await facts(nodeTls));
+});
+
+test('before the handshake there is nothing to know, and asking does no harm', needsOwn, async (t) => {
+  const client = securing(t, await secure(t));
+  client.on('error', () => {});
+  assert.deepEqual(client.getEphemeralKeyInfo(), {});
+  assert.equal(client.getSession(), undefined);
+  assert.deepEqual(client.getPeerCertificate(true), {});
+  assert.equal(client.getPeerX509Certificate(), undefined);
+  assert.equal(client.getTLSTicket(), undefined);
+  assert.equal(client.isSessionReused(), false);
 });
 
 test('setServername on a server and keying material before the handshake are errors', needsOpenssl, async (t) => {
