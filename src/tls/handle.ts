@@ -140,7 +140,7 @@ export class TlsHandle {
   take(_raw: unknown, memory: Uint8Array, start: number, length: number): boolean {
     const { socket } = this;
     if (socket === null || socket.destroyed || this.isClosing) return false;
-    socket._unrefTimer();
+    if (socket._secureEstablished) socket._unrefTimer(); // or a peer that drips its hello would never be late
     if (this.#rest !== null || this.#isSuspended || !this.#isStarted) this.#keep(memory, start, length);
     else this.#feed(memory, start, length);
     return this.#wantsMore();
@@ -495,7 +495,7 @@ export class TlsHandle {
       for (const buffer of this.#buffersInFlight) giveBuffer(buffer);
       this.#buffersInFlight = [];
     }
-    this.socket?._unrefTimer();
+    if (this.socket?._secureEstablished) this.socket._unrefTimer();
     if (error) {
       this.#afterSend(error);
       return;

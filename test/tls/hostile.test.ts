@@ -95,6 +95,19 @@ test('a peer that stops in the handshake is given up after handshakeTimeout', ne
   assert.equal((await failed)[0].code, 'ERR_TLS_HANDSHAKE_TIMEOUT');
 });
 
+test('a peer whose hello drips is given up after handshakeTimeout, too', needsOpenssl, async (t) => {
+  const hello = await helloOf(t);
+  const server = await secure(t, { handshakeTimeout: 150 });
+  const peer = await raw(t, server);
+  const late = once(server, 'tlsClientError');
+  let sent = 0;
+  const drip = setInterval(() => peer.write(hello.subarray(sent, ++sent)), 20);
+  t.after(() => clearInterval(drip));
+  const [error] = await late;
+  assert.equal((error as NodeJS.ErrnoException).code, 'ERR_TLS_HANDSHAKE_TIMEOUT');
+  assert.ok(sent < hello.length);
+});
+
 test('hundreds of half-done handshakes leave nothing behind', { ...needsOpenssl, timeout: 30_000 }, async (t) => {
   const server = await secure(t, {}, echo);
   let errors = 0;
