@@ -155,6 +155,7 @@ static u32 settle(struct connection *c, int result) {
 static u32 take_events(struct connection *c) {
   u32 events = c->events;
   c->events = 0;
+  if (ERR_peek_error()) ERR_clear_error(); /* the queue is the thread's: Node's crypto must not find what is ours */
   return events;
 }
 
@@ -210,7 +211,6 @@ u32 connection_shutdown(struct connection *c) {
   ERR_clear_error();
   c->in_left = 0;
   SSL_shutdown(c->ssl);
-  ERR_clear_error();
   return take_events(c);
 }
 
