@@ -144,8 +144,13 @@ function onConnectSecure(this: TLSSocketClass): void {
   let problem: (Error & { code?: string }) | null | undefined = this._tls?.verifyError();
   // A resumed session is one of a server that was checked: it is kept by name (identity.ts).
   if (!problem && !this.isSessionReused()) {
-    const certificate = this.getPeerCertificate(true) as nodeTls.PeerCertificate;
-    problem = options.checkServerIdentity?.(serverIdentity(options), certificate);
+    try {
+      const certificate = this.getPeerCertificate(true) as nodeTls.PeerCertificate;
+      problem = options.checkServerIdentity?.(serverIdentity(options), certificate);
+    } catch (error) {
+      this.destroy(); // nobody has said that it is the right one: nothing goes there
+      throw error;
+    }
   }
   if (problem) {
     this.authorized = false;

@@ -175,9 +175,10 @@ export class TlsHandle {
   #feed(memory: Uint8Array, start: number, length: number): void {
     const { native, ssl } = this;
     this.#isFeeding = true;
+    let events = 0;
     try {
       for (;;) {
-        const events = native.feed(ssl, memory, start, length);
+        events = native.feed(ssl, memory, start, length);
         if (events & EVENT.FREED) return;
         const plainBytes = status[STATUS.PLAIN] as number;
         const consumed = status[STATUS.CONSUMED] as number;
@@ -187,10 +188,7 @@ export class TlsHandle {
         this.#takeEncrypted();
         if (plainBytes > 0) this.#deliver(plainBytes);
         if (events & (EVENT.KEYLOG | EVENT.SESSION | EVENT.OCSP) && !this.isClosing) this.#report(events);
-        if (events & EVENT.SECURE && !this.isClosing) {
-          this.isSecure = true;
-          this.socket?._onHandshakeDone();
-        }
+        if (events & EVENT.SECURE) this.#becomeSecure();
         if (this.isClosing) return;
         this.#pump();
         if (events === 0) return;
@@ -217,9 +215,28 @@ export class TlsHandle {
         // After each ticket the native part stops, so that getSession() is the one that 'session' has.
         if ((events & EVENT.MORE) === 0 && !(events & EVENT.SESSION && length > 0)) return;
       }
+    } catch (error) {
+      // A listener's: it ends up at the process, and the rest of the records waits until it has been told.
+      this.#isSuspended = true;
+      this.#keep(memory, start, length);
+      process.nextTick(() => {
+        this.#isSuspended = false;
+        try {
+          if (events & EVENT.SECURE) this.#becomeSecure(); // no data before the peer is verified
+        } finally {
+          this.#feedRest();
+        }
+      });
+      throw error;
     } finally {
       this.#isFeeding = false;
     }
+  }
+
+  #becomeSecure(): void {
+    if (this.isSecure || this.isClosing) return;
+    this.isSecure = true;
+    this.socket?._onHandshakeDone();
   }
 
   /** Writes that waited for the handshake. Called when its outcome was accepted. */
@@ -236,7 +253,12 @@ export class TlsHandle {
     if (!this.#isSuspended || this.isClosing) return;
     this.native.configure(this.ssl, CONFIGURE.RESUME, 0, null);
     this.#isSuspended = false;
-    if (this.#isFeeding) return; // its loop goes on
+    if (!this.#isFeeding) this.#feedRest(); // else its loop goes on
+  }
+
+  /** What came while the connection was suspended. */
+  #feedRest(): void {
+    if (this.isClosing) return;
     const rest = this.#rest;
     this.#rest = null;
     this.#feed(rest ?? plain, 0, rest?.length ?? 0);

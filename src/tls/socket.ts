@@ -226,8 +226,11 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     this.servername ??= (handle.inspect(INSPECT.SERVERNAME) as string | undefined) ?? false;
     if ((this._tlsOptions.handshakeTimeout ?? 0) > 0) this.setTimeout(0, this._handleTimeout);
     this._secureEstablished = true;
-    this.emit('secure');
-    if (!this.destroyed) handle.releaseWrites();
+    try {
+      this.emit('secure');
+    } finally {
+      if (!this.destroyed) handle.releaseWrites(); // a listener of the user's that throws is no refusal
+    }
   }
 
   _onTlsFailure(error: Error): void {

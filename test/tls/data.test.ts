@@ -136,6 +136,20 @@ test('a listener that throws ends up at the process, not in the record', needsOw
   assert.equal(String(await next), 'two');
 });
 
+test('a listener of the handshake that throws loses no byte of what comes behind it', needsOwn, async (t) => {
+  const thrown: string[] = [];
+  process.setUncaughtExceptionCaptureCallback((error) => void thrown.push((error as Error).message));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  const received = new Promise<string>((resolve) => {
+    void secure(t, {}, (socket) => {
+      socket.on('data', (chunk) => resolve(String(chunk)));
+      throw new Error('thrown on purpose');
+    }).then((server) => securing(t, server).write('early'));
+  });
+  assert.equal(await received, 'early');
+  assert.deepEqual(thrown, ['thrown on purpose']);
+});
+
 test('TLSSocket is a constructor of both modules for instanceof', needsOpenssl, async (t) => {
   const { client } = await pair(t);
   assert.ok(client instanceof tls.TLSSocket);

@@ -167,6 +167,31 @@ test('what is known of a connection is what Node knows of it', needsOpenssl, asy
   assert.deepEqual(await facts(tls as never), await facts(nodeTls));
 });
 
+for (const event of ['checkServerIdentity', 'OCSPResponse'] as const)
+  test(`${event} that throws lets nothing through from a peer that is not verified`, needsOwn, async (t) => {
+    const thrown: string[] = [];
+    process.setUncaughtExceptionCaptureCallback((error) => void thrown.push((error as Error).message));
+    t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+    const refuse = (): never => {
+      throw new Error('thrown on purpose');
+    };
+    const seen: string[] = [];
+    const server = await secure(
+      t,
+      {},
+      (socket) => void socket.on('data', (chunk) => seen.push(String(chunk))).write('x'),
+    );
+    const options = event === 'checkServerIdentity' ? { checkServerIdentity: refuse } : { requestOCSP: true };
+    const client = securing(t, server, { ...options, servername: 'wrong.example' });
+    if (event === 'OCSPResponse') client.on(event, refuse);
+    client.on('data', (chunk) => seen.push(String(chunk))).on('error', () => {});
+    client.write('secret');
+    await new Promise((resolve) => client.once('close', resolve));
+    assert.deepEqual(thrown, ['thrown on purpose']);
+    assert.deepEqual(seen, []);
+    assert.equal(client.authorized, false);
+  });
+
 test('before the handshake there is nothing to know, and asking does no harm', needsOwn, async (t) => {
   const client = securing(t, await secure(t));
   client.on('error', () => {});
