@@ -17,7 +17,7 @@ const binary = (name) => join(folder, `millrace${name}.node`);
 const cc = process.env.CC ?? 'cc';
 
 /** Suites that are about something else, or whose other programs would run with the sanitizers as well. */
-const leftOut = ['bench', 'framing', 'package', 'packages', 'tools'];
+const leftOut = ['apps', 'bench', 'examples', 'framing', 'package', 'packages', 'tools'];
 const testTimeoutMs = 180_000;
 
 function tests(folder) {
