@@ -75,7 +75,7 @@ export async function relay(stage: Stage, port: number, weathers: readonly Weath
           const piece = chunk.subarray(at, at + bytes);
           at += bytes;
           passedBytes += piece.length;
-          if (!to.write(piece)) await Promise.race([once(to, 'drain', 60_000), once(to, 'close', 60_000)]);
+          if (!to.write(piece)) await room(to);
           if (death !== undefined && passedBytes >= death.afterBytes && !isDead) die(death.how);
         }
       }
@@ -103,6 +103,18 @@ export async function relay(stage: Stage, port: number, weathers: readonly Weath
     await once(server, 'close');
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** Whichever comes first; nothing is left behind of the other. */
+function room(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const onRoom = (): void => {
+      socket.off('drain', onRoom).off('close', onRoom);
+      resolve();
+    };
+    if (socket.destroyed) resolve();
+    else socket.on('drain', onRoom).on('close', onRoom);
+  });
 }
 
 /** libuv resets nothing that is being shut down, and Node then forgets the socket without closing it. */
