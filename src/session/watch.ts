@@ -44,8 +44,9 @@ export class Watch implements Swept {
   readonly #sweep: Sweep;
   readonly #heartbeat: Heartbeat<never, unknown> | undefined;
   readonly #oldAtMs: number;
-  /** Bytes the kernel had taken when we looked last, and until when it was certain that it took some or needn't. */
+  /** Bytes the kernel had taken when we looked last, whether more waited, and since when it has taken none of them. */
   #takenBytes = 0;
+  #isWaiting = false;
   #takenMs: number;
   #movedMs: number;
   /** When the peer was asked last, if it hasn't answered; and what the kernel had taken then. */
@@ -96,14 +97,17 @@ export class Watch implements Swept {
 
   #lookAtWrites(nowMs: number): void {
     const { bytesWritten, bufferedBytes } = this.#connection;
-    if (bytesWritten !== this.#takenBytes) this.#movedMs = nowMs;
-    if (bytesWritten !== this.#takenBytes || bufferedBytes === 0) this.#takenMs = nowMs;
+    const hasMoved = bytesWritten !== this.#takenBytes;
+    if (hasMoved) this.#movedMs = nowMs;
+    // What waits now and didn't when we looked last may be of this very turn.
+    if (hasMoved || !this.#isWaiting) this.#takenMs = nowMs;
     this.#takenBytes = bytesWritten;
+    this.#isWaiting = bufferedBytes > 0;
   }
 
   #isWriteOver(nowMs: number): boolean {
     const { writeMs } = this.#rules;
-    if (writeMs === 0 || nowMs - this.#takenMs < writeMs) return false;
+    if (!this.#isWaiting || writeMs === 0 || nowMs - this.#takenMs < writeMs) return false;
     const waiting = this.#connection.bufferedBytes;
     this.#session.cut('PEER_NOT_READING', `none of ${waiting} bytes was taken for ${writeMs} ms`, writeMs);
     return true;

@@ -182,6 +182,18 @@ test('a peer that takes nothing', limit, async (t) => {
   assert.ok((await session.closed).unsentBytes > 0);
 });
 
+test('what is sent after a silence has its time, too', limit, async (t) => {
+  const { clock, lives, session, peer } = await rig(t, { writeMs: 2_000 });
+  for (let i = 0; i < 3; i++) {
+    await lives(30_000);
+    // Still here when the tick comes: the kernel is given it at the end of the turn.
+    session.trySend(`message ${i}`);
+    clock.advance(250);
+    await peer.has(`message ${i}\n`);
+  }
+  await lives(30_000);
+});
+
 test('a peer that takes a little now and then', limit, async (t) => {
   const { lives, session, peer } = await rig(t, { writeMs: 2_000, idleMs: 2_000 });
   peer.socket.pause();

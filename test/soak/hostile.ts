@@ -283,7 +283,7 @@ async function defender(seconds: number): Promise<void> {
           void (
             session.peer.address === host &&
             reason !== 'ENDED' &&
-            problems.push(`the client's session: ${message}`)
+            problems.push(`the client's session, ${Math.round(performance.now())} ms after the start: ${message}`)
           ),
       },
       echo,
