@@ -272,6 +272,23 @@ test('a peer that does not end after us', limit, async (t) => {
   assert.equal((await closed).reason, 'LINGER_TIMEOUT');
 });
 
+test('a peer that has ended is not waited for, however late we hear that it is over', limit, async (t) => {
+  const clock = new ManualClock();
+  const serves = await serving(
+    t,
+    async (session) => {
+      for await (const _ of session);
+      void session.close();
+      clock.advance(60_000);
+    },
+    { clock, limits: { ...none, lingerMs: 1_000 } },
+  );
+  const peer = await raw(t, serves);
+  peer.socket.end('one\n');
+  const { reason, message } = await serves.closed();
+  assert.equal(reason, 'ENDED', message);
+});
+
 test('lingering begins when everything is sent', limit, async (t) => {
   const { clock, lives, session, peer, dies } = await rig(t, { lingerMs: 2_000, writeMs: 60_000 });
   peer.socket.pause();

@@ -501,6 +501,28 @@ test('the end of a session rejects everything once, and says what may have run',
   await assert.rejects(api.ticks().next(), { code: 'MILLRACE_ERR_CALL_CLOSED', mayHaveRun: false });
 });
 
+test('a call that is read behind the end of the session does not run', limit, async () => {
+  const { client, server } = pair();
+  const heard: unknown[] = [];
+  respond(server, calculator, {
+    ...plain,
+    ping: () => void heard.push('ping'),
+    log: (line) => void heard.push(line),
+  });
+  await settle();
+  server.holdUp();
+  for (const message of ['[0,"log","one"]', '[1,1,"ping",0,0]', '[0,"log","two"]']) server.put(message);
+  client.abort();
+  await server.closed;
+  await settle();
+  server.letGo();
+  await settle();
+  // One-way messages were received, and nobody waits for an answer.
+  assert.deepEqual(heard, ['one', 'two']);
+  assert.equal(requestStats(server).serving, 0);
+  assert.equal(server.unread, 0);
+});
+
 test('a peer that ends its side still gets its answers, and gives none', limit, async () => {
   const { client, server } = pair();
   const gate = deferred();

@@ -73,7 +73,7 @@ export class MemorySession implements RequestSession {
         if (this.#inbox.length === 0) for (const { resolve } of this.peer.#waiters.splice(0)) resolve();
         return JSON.parse(text);
       }
-      if (this.#ending !== undefined) throw new Error(this.#ending.reason);
+      if (this.#ending !== undefined && this.#inbox.length === 0) throw new Error(this.#ending.reason);
       if (this.#hasEnd && this.#inbox.length === 0) return undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -128,7 +128,8 @@ export class MemorySession implements RequestSession {
     if (this.#ending !== undefined) return;
     this.#ending = ending;
     this.isWritable = false;
-    this.#inbox.length = 0;
+    // What was received before an end that the peer has made is still the consumer's.
+    if (ending.reason === 'ABORTED' || ending.reason === 'CLOSED') this.#inbox.length = 0;
     for (const { reject } of this.#waiters.splice(0)) reject(new Error(ending.reason));
     this.#controller.abort(new Error(ending.reason));
     setImmediate(() => this.#resolveClosed(ending)); // as a connection: in a turn of its own
