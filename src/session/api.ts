@@ -147,7 +147,10 @@ export interface Session<In, Out = In> extends AsyncIterable<In>, AsyncDisposabl
   /** The handshake is over: for `handshakeUntil: 'ready'`. */
   ready(): void;
 
-  /** Work that `drain` and `maxAgeMs` wait for, besides a message that was taken while the next wasn't asked for. */
+  /**
+   * Work that `drain` and `maxAgeMs` wait for, besides a message that was taken while the next wasn't asked for. Each hold
+   * counts as 4 KiB in the `memory` of the limits. A call under way is one.
+   */
   hold(): Hold;
 
   /** Whether it is to be closed as soon as it isn't busy: by `drain`, or by its age. */

@@ -1,6 +1,6 @@
 /**
- * A budget for what sessions hold: messages that wait to be read or sent, and frames that have begun. When it is spent,
- * the session that holds most is closed, then the next, until it is kept.
+ * A budget for what sessions hold: messages that wait to be read or sent, frames that have begun, and 4 KiB for each
+ * hold, which calls under way are. When it is spent, the session that holds most is closed, then the next, until it is kept.
  *
  * Sessions only tell how many bytes went through them, which is one addition; what they hold is measured when so much
  * went through since the last time that the budget could be spent. What is over is never more than a 64th of it.

@@ -51,6 +51,9 @@ export interface SessionSetup<In, Out> {
   onError(error: unknown, session: LiveSession<In, Out>): void;
 }
 
+/** About what the work takes that a hold stands for: a call under way, with its handler and signal, is up to about 4 KB. */
+const HOLD_BYTES = 4096;
+
 const NOTHING = Buffer.alloc(0);
 const SENT = Promise.resolve();
 
@@ -499,6 +502,7 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   hold(): Hold {
     this.#holds++;
+    this.#setup.rules.memory.pass(HOLD_BYTES);
     let isHeld = true;
     const release = (): void => {
       if (!isHeld) return;
@@ -595,7 +599,8 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   footprint(): number {
     if (this.#isCut || this.#over !== undefined) return 0;
-    return this.#outgoing.heldBytes + this.#incoming.bytes + (this.#rest?.length ?? 0) + this.#decoder.bufferedBytes;
+    const readBytes = this.#incoming.bytes + (this.#rest?.length ?? 0) + this.#decoder.bufferedBytes;
+    return this.#outgoing.heldBytes + readBytes + HOLD_BYTES * this.#holds;
   }
 }
 

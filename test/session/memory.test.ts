@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { MemoryBudget, processMemory } from 'millrace/session';
+import { MemoryBudget, processMemory, type Session } from 'millrace/session';
 import { leakGuard } from '../support/net.ts';
 import { limit, raw, serving, settled, until } from './support/serving.ts';
 
@@ -97,4 +97,20 @@ test('messages nobody reads count, too', limit, async (t) => {
   assert.equal(serves.reasons[0]?.reason, 'MEMORY_BUDGET');
   await settled(() => serves.sessions[0]?.unreadFrames ?? 0, 5);
   assert.equal(serves.sessions[0]?.unreadFrames, 0);
+});
+
+test('work under way counts, and no longer when it is over', limit, async (t) => {
+  const budget = new MemoryBudget(1_000_000);
+  const serves = await serving(t, async (session) => void (await session.closed), { limits: { memory: budget } });
+  const [modest, busy] = [await raw(t, serves), await raw(t, serves)];
+  await until(() => serves.sessions.length === 2, 'two sessions');
+  const [one, other] = serves.sessions as [Session<string>, Session<string>];
+  const holds = Array.from({ length: 100 }, () => one.hold());
+  assert.equal(budget.heldBytes, 100 * 4096);
+  for (const hold of holds.slice(10)) hold.release();
+  assert.equal(budget.heldBytes, 10 * 4096);
+  for (let i = 0; i < 300; i++) other.hold();
+  assert.equal((await serves.closed()).reason, 'MEMORY_BUDGET');
+  await until(() => busy.events.includes('close'), 'the busy one is closed');
+  assert.deepEqual([modest.events, one.isWritable, budget.heldBytes], [[], true, 10 * 4096]);
 });

@@ -13,6 +13,8 @@ import { fork } from 'node:child_process';
 import net, { type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
+import vm from 'node:vm';
 import { engine } from 'millrace';
 import { listen } from 'millrace/direct';
 import { lengthPrefixed, lines, type StandardSchemaV1 } from 'millrace/framing';
@@ -21,6 +23,9 @@ import { descriptors, engineState } from '../support/net.ts';
 
 const MB = 1024 * 1024;
 const host = '127.0.0.1';
+v8.setFlagsFromString('--expose-gc');
+const collect: () => void = vm.runInNewContext('gc');
+
 /** Connections that a flood makes at once, and holds. */
 const CROWD = 10_000;
 const AT_ONCE = 200;
@@ -265,7 +270,7 @@ async function defender(seconds: number): Promise<void> {
   const problems: string[] = [];
   process.on('uncaughtException', (error) => problems.push(`uncaught: ${error.stack}`));
   process.on('unhandledRejection', (error) => problems.push(`unhandled: ${error}`));
-  const memory = new MemoryBudget(128 * MB);
+  const memory = new MemoryBudget(32 * MB);
   const limits = {
     ...{ memory, connections: 4_000, perAddress: 100, acceptRate: { perSecond: 5_000, burst: 10_000 } },
     ...{ firstByteMs: 1_000, handshakeMs: 2_000, frameMs: 1_500, idleMs: 3_000, writeMs: 1_000, lingerMs: 500 },
@@ -349,8 +354,9 @@ async function defender(seconds: number): Promise<void> {
   await sleep(2_000);
   const calm = times;
   times = [];
-  const before = { descriptors: descriptors(), resident: process.memoryUsage.rss() };
-  const child = fork(fileURLToPath(import.meta.url), ['attack', JSON.stringify(ports)]);
+  const before = { descriptors: descriptors(), live: live() };
+  // Flags for the memory of this process are not for theirs.
+  const child = fork(fileURLToPath(import.meta.url), ['attack', JSON.stringify(ports)], { execArgv: [] });
   const gone = new Promise((resolve) => child.once('close', resolve));
   const told = new Promise<Record<string, number>>((resolve, reject) => {
     child.once('message', resolve);
@@ -358,11 +364,16 @@ async function defender(seconds: number): Promise<void> {
   });
   const cpu = process.cpuUsage();
   await sleep(seconds * 1_000);
+  const { user, system } = process.cpuUsage(cpu);
+  const stormy = times;
+  const open = {
+    sessions: Object.values(servers).reduce((sum, server) => sum + server.metrics().openSessions, 0),
+    calls: waiting.size,
+  };
+  const during = live();
   child.send('stop');
   const counts = await told;
   await gone;
-  const { user, system } = process.cpuUsage(cpu);
-  const stormy = times;
   // The longest limit is 3 s, and requests that wait for ever end with their connections.
   const isCalm = (): boolean =>
     direct.connectionCount === 0 &&
@@ -378,6 +389,9 @@ async function defender(seconds: number): Promise<void> {
   // The first child process opens one for good, which tells of children that end.
   const left = descriptors().filter((name) => name.startsWith('socket:') && !before.descriptors.includes(name));
   if (left.length > 0) problems.push(`descriptors are left: ${left}`);
+  const after = live();
+  // Code and tables that grew are not given back.
+  if (after.heap > before.live.heap + 16 * MB) problems.push(`${mb(after.heap - before.live.heap)} of heap are kept`);
   isOver = true;
   await client$;
   await client.close();
@@ -405,14 +419,32 @@ async function defender(seconds: number): Promise<void> {
     'late ticks': Math.max(...metrics.map(({ loop }) => loop.lateTicks)),
   };
   table('others', row);
-  console.log(
-    `memory: resident ${mb(before.resident)} before, ${mb(mostResident)} at most (${atMost}); held by sessions at most ${mb(mostHeld)}`,
-  );
+  console.log(`memory: resident ${mb(mostResident)} at most (${atMost}); held by sessions at most ${mb(mostHeld)}`);
+  console.log(`needed before: ${said(before.live)}`);
+  console.log(`needed at the end of the attacks: ${said(during)}; ${open.sessions} sessions, ${open.calls} calls`);
+  console.log(`needed when all have gone: ${said(after)}`);
   console.log(`client before: ${latency(calm)}`);
   console.log(`client meanwhile: ${latency(stormy)}`);
   for (const problem of new Set(problems)) console.error(`hostile: ${engine}: ${problem}`);
   process.exitCode = problems.length === 0 ? 0 : 1;
 }
+
+/** In bytes. */
+interface Live {
+  heap: number;
+  outside: number;
+  resident: number;
+}
+
+/** What is needed: in use behind a full collection. */
+function live(): Live {
+  collect();
+  const { heapUsed, external, rss } = process.memoryUsage();
+  return { heap: heapUsed, outside: external, resident: rss };
+}
+
+const said = ({ heap, outside, resident }: Live): string =>
+  `heap ${mb(heap)}, outside ${mb(outside)}, resident ${mb(resident)}`;
 
 const mb = (bytes: number): string => `${(bytes / MB).toFixed(1)} MB`;
 

@@ -187,6 +187,28 @@ test('drain says goodbye, waits for calls, and cuts nothing', limit, async (t) =
   assert.deepEqual([closed, cut.length], [1, 0]);
 });
 
+test('calls under way count in the memory of the limits', limit, async (t) => {
+  let aborted = 0;
+  const wait = async (_: undefined, { signal }: { signal: AbortSignal }): Promise<number> => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    return ++aborted;
+  };
+  const serves = await serving<unknown>(
+    t,
+    (session) => respond(session, contract, { ...handlers, wait } as typeof handlers).done,
+    { codec, limits: { memory: 50 * 4096 } },
+  );
+  const session = await dialling<unknown>(t, serves, { codec });
+  const api = call(session, contract);
+  const answers = Array.from({ length: 60 }, () => api.wait());
+  const results = await Promise.allSettled(answers);
+  assert.ok(results.every(({ status }) => status === 'rejected'));
+  assert.equal((await serves.closed()).reason, 'MEMORY_BUDGET');
+  await until(() => serves.server.metrics().openConnections === 0, 'closed');
+  assert.ok(aborted > 45 && aborted <= 60, `${aborted} handlers were ended`);
+  assert.equal(requestStats(serves.sessions[0] as never).serving, 0);
+});
+
 test('any codec that carries values will do', limit, async (t) => {
   const binary = lengthPrefixed({ lengthFieldLength: 4 }).withPayload<unknown, unknown>({
     read: (bytes, start, end) => v8.deserialize(bytes.subarray(start, end)),
