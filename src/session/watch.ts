@@ -108,6 +108,11 @@ export class Watch implements Swept {
   #isWriteOver(nowMs: number): boolean {
     const { writeMs } = this.#rules;
     if (!this.#isWaiting || writeMs === 0 || nowMs - this.#takenMs < writeMs) return false;
+    // The kernel has sent everything: what waits was held up by us, behind all that our own loop has to do.
+    if (this.#connection.tcpInfo()?.unsentBytes === 0) {
+      this.#takenMs = nowMs;
+      return false;
+    }
     const waiting = this.#connection.bufferedBytes;
     this.#session.cut('PEER_NOT_READING', `none of ${waiting} bytes was taken for ${writeMs} ms`, writeMs);
     return true;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { engine } from 'millrace';
 import type { ClosingReason, ServerLimits, Session, SessionLimits } from 'millrace/session';
 import { leakGuard, type Stage } from '../support/net.ts';
 import { ManualClock } from './support/clock.ts';
@@ -192,6 +193,15 @@ test('what is sent after a silence has its time, too', limit, async (t) => {
     await peer.has(`message ${i}\n`);
   }
   await lives(30_000);
+});
+
+test('what our own loop holds up is not held against the peer', limit, async (t) => {
+  const { clock, session, peer } = await rig(t, { writeMs: 2_000 });
+  // On engine node, nobody can tell.
+  if (engine === 'node') return;
+  session.trySend('message');
+  clock.advance(30_000); // while the turn goes on
+  await peer.has('message\n');
 });
 
 test('a peer that takes a little now and then', limit, async (t) => {
