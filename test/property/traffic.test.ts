@@ -98,7 +98,11 @@ test('whatever two ends write, cork, pause, read and end, all bytes arrive', lim
   ]);
 });
 
-test('whoever destroys or resets, what arrives is the beginning of what was sent', limit, async (t) => {
+// With node:net itself, a connection of such a script sometimes never closes (once in a minute or so, Node 20 and 24): the
+// control has only the calm scripts. On the rings every script has to end.
+const violent = { ...limit, skip: engine === 'node' && "node:net's own connections may never close" };
+
+test('whoever destroys or resets, what arrives is the beginning of what was sent', violent, async (t) => {
   const base = await folder(t);
   await holds(fc.tuple(setting, violentScript), async ([how, script]) => [
     ...(await play(base, how, script)),
@@ -106,11 +110,7 @@ test('whoever destroys or resets, what arrives is the beginning of what was sent
   ]);
 });
 
-// With node:net itself one of many connections sometimes never closes, once in a minute or two; not with one at a time. Seen on
-// Node 20 and 24, never on the rings.
-const many = { ...limit, skip: engine === 'node' && "one of node:net's own connections may never close" };
-
-test('connections that live at the same time do not mix', many, async (t) => {
+test('connections that live at the same time do not mix', violent, async (t) => {
   const base = await folder(t);
   const stories = fc.array(fc.tuple(setting, violentScript), { minLength: 2, maxLength: 8 });
   await holds(stories, async (list) =>
