@@ -4,11 +4,11 @@
 //
 // Fails when a test fails or when a sanitizer has anything to say in any process. Leaks are not looked for, because Node
 // itself has many. Plain JavaScript like the other tools; the checkout has to be set up (tools/setup.mjs).
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parts, sourcesOf } from './native.mjs';
+import { runTests } from './run-tests.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
@@ -18,7 +18,6 @@ const cc = process.env.CC ?? 'cc';
 
 /** Suites that are about something else, or whose other programs would run with the sanitizers as well. */
 const leftOut = ['apps', 'bench', 'examples', 'framing', 'package', 'packages', 'tools'];
-const testTimeoutMs = 180_000;
 
 function tests(folder) {
   return readdirSync(folder, { recursive: true })
@@ -61,10 +60,13 @@ const COMPLAINT = /AddressSanitizer|runtime error:/;
 let isClean = true;
 for (const engine of ['io_uring', 'epoll']) {
   console.log(`sanitize: ${engine}, ${files.length} test files`);
-  const run = spawn(process.execPath, ['--test', `--test-timeout=${testTimeoutMs}`, ...files], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  let hasComplaint = false;
+  let lastLine = '';
+  const { failures, unstable } = await runTests({
+    node: process.execPath,
+    label: `sanitize-${engine}`,
+    files,
     env: {
-      ...process.env,
       MILLRACE_NATIVE: binary(''),
       MILLRACE_NATIVE_TLS: binary('-tls'),
       MILLRACE_ENGINE: engine,
@@ -72,19 +74,18 @@ for (const engine of ['io_uring', 'epoll']) {
       ASAN_OPTIONS: 'detect_leaks=0',
       UBSAN_OPTIONS: 'print_stacktrace=1',
     },
-  });
-  let output = '';
-  for (const stream of [run.stdout, run.stderr]) {
-    stream.setEncoding('utf8').on('data', (text) => {
-      output += text;
+    print: (text) => {
       process.stdout.write(text);
-    });
-  }
-  const [status, signal] = await once(run, 'close');
-  const hasComplaint = COMPLAINT.test(output);
+      const lines = lastLine + text;
+      hasComplaint ||= COMPLAINT.test(lines);
+      lastLine = lines.slice(lines.lastIndexOf('\n') + 1);
+    },
+  });
   if (hasComplaint) console.error(`sanitize: ${engine}: a sanitizer complained`);
-  if (status !== 0) console.error(`sanitize: ${engine}: tests failed (${signal ?? status})`);
-  isClean &&= status === 0 && !hasComplaint;
+  for (const title of unstable)
+    console.error(`UNSTABLE, failed once and passed when it ran again: ${engine}: ${title}`);
+  for (const title of failures) console.error(`FAILED: ${engine}: ${title}`);
+  isClean &&= failures.length === 0 && !hasComplaint;
 }
 console.log(isClean ? 'sanitize: clean' : 'sanitize: not clean');
 process.exitCode = isClean ? 0 : 1;

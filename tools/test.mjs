@@ -2,16 +2,17 @@
 //
 // A suite is a folder of test/. Those that don't depend on the engine run once, all others once for each engine that
 // this machine has. test/packages is npm packages on millrace: they are installed when they are first needed, and run on
-// plain Node only with --engine node, which is their control. Ends with one line, `N passed, N failed, N skipped`, summed
-// over all runs.
+// plain Node only with --engine node, which is their control. Ends with the titles of failed and of unstable tests, and one
+// line, `N passed, N failed, N skipped`, summed over all runs.
 //   --engine  io_uring, epoll or node: only this engine, and it is an error if it can't be had
 //   --only    only the test files whose path contains this text
 //   --skip    suites to leave out, with commas between them
 //   --node    the Node.js to test with, if not the one that runs this
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { runTests } from './run-tests.mjs';
 import { installTestPackages, setup } from './setup.mjs';
 
 /** Suites that test no engine, or open each ring by hand. */
@@ -22,7 +23,6 @@ const nativeSuites = ['engine'];
 const packagesSuite = 'packages';
 const nativePart = join('.build', 'millrace.node');
 const engines = ['io_uring', 'epoll', 'node'];
-const testTimeoutMs = 180_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -33,19 +33,21 @@ const { values: options } = parseArgs({
   },
 });
 const node = options.node ?? process.execPath;
-const total = { passed: 0, failed: 0, skipped: 0 };
+const total = { passed: 0, failed: 0, skipped: 0, failures: [], unstable: [] };
 
 setup({ quiet: true });
 try {
-  main();
+  await main();
 } catch (error) {
   console.error(error.message);
   total.failed += 1;
 }
+for (const title of total.unstable) console.log(`UNSTABLE, failed once and passed when it ran again: ${title}`);
+for (const title of total.failures) console.log(`FAILED: ${title}`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed === 0 ? 0 : 1;
 
-function main() {
+async function main() {
   if (options.engine !== undefined && !engines.includes(options.engine)) {
     throw new Error(`--engine ${options.engine}: there are ${engines.join(', ')}`);
   }
@@ -56,13 +58,13 @@ function main() {
   const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout?.trim();
   if (!version) throw new Error(`${node} is not a Node.js that runs here`);
   console.log(`Node.js ${version}, ${process.platform}-${process.arch}`);
-  if (once.length > 0) run('once', once, undefined);
+  if (once.length > 0) await run('once', once, undefined);
   if (perEngine.length === 0) return;
   const withoutPackages = perEngine.filter((file) => suiteOf(file) !== packagesSuite);
   const all = withoutPackages.length < perEngine.length && !hasPackages() ? withoutPackages : perEngine;
   for (const engine of availableEngines()) {
     const files = engine === 'node' && options.engine === undefined ? withoutPackages : all;
-    if (files.length > 0) run(engine, files, engine);
+    if (files.length > 0) await run(engine, files, engine);
   }
 }
 
@@ -111,36 +113,18 @@ function availableEngines() {
   });
 }
 
-function run(label, files, engine) {
+async function run(label, files, engine) {
   console.log(`\n${engine === undefined ? 'suites without an engine' : `engine ${engine}`}: ${files.length} files`);
-  const results = join('.build', 'results');
-  mkdirSync(results, { recursive: true });
-  const tap = join(results, `${label}.tap`);
-  rmSync(tap, { force: true });
-  const { NODE_TEST_CONTEXT: _, MILLRACE_ENGINE: __, ...env } = process.env;
-  if (engine !== undefined) env['MILLRACE_ENGINE'] = engine;
-  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout', '--test-reporter=tap'];
-  const { status, signal } = spawnSync(
+  const { passed, failed, skipped, failures, unstable } = await runTests({
     node,
-    [
-      ...['--test', '--test-concurrency=2', `--test-timeout=${testTimeoutMs}`],
-      ...[...reporters, `--test-reporter-destination=${tap}`, ...files],
-    ],
-    { stdio: ['ignore', 'inherit', 'inherit'], env },
-  );
-  const counts = existsSync(tap) ? readCounts(readFileSync(tap, 'utf8')) : {};
-  const failed = (counts.fail ?? 0) + (counts.cancelled ?? 0);
-  total.passed += counts.pass ?? 0;
+    label,
+    files,
+    env: { MILLRACE_ENGINE: engine },
+  });
+  total.passed += passed;
   total.failed += failed;
-  total.skipped += (counts.skipped ?? 0) + (counts.todo ?? 0);
-  if (status !== 0 && failed === 0) {
-    console.error(`the test runner ended with ${signal ?? `exit code ${status}`} and no failed test`);
-    total.failed += 1;
-  }
-}
-
-/** The runner's own summary, which ends its TAP output: `# pass 12`. */
-function readCounts(tap) {
-  const summary = tap.slice(tap.lastIndexOf('\n1..'));
-  return Object.fromEntries([...summary.matchAll(/^# (\w+) (\d+)$/gm)].map(([, name, count]) => [name, Number(count)]));
+  total.skipped += skipped;
+  const name = (title) => `${label}: ${title}`;
+  total.failures.push(...failures.map(name));
+  total.unstable.push(...unstable.map(name));
 }
