@@ -2,7 +2,7 @@
 // the lobby, carry each line to the room, leave. However the connection ends, `finally` is where it leaves.
 //
 // Two ways to send. To its own client the handler uses `send` and waits, so who asks and doesn't read is no longer read either. To
-// others it uses `trySend` and never waits for them: what they don't read piles up in their session, to `writeBuffer.maxBytes`.
+// others it uses `trySendFrame` and never waits for them: what they don't read piles up in their session, to `writeBuffer.maxBytes`.
 import { parseArgs } from 'node:util';
 import { lines } from 'millrace/framing';
 import { isGoodEnd, type Session, serve } from 'millrace/session';
@@ -10,6 +10,7 @@ import { isGoodEnd, type Session, serve } from 'millrace/session';
 const HISTORY_LINES = 20;
 const MAX_TEXT_CHARACTERS = 500;
 const MAX_NAMES_SHOWN = 50;
+const codec = lines({ maxFrameBytes: 4096 }).utf8();
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '4000' }, host: { type: 'string', default: '127.0.0.1' } },
@@ -28,7 +29,7 @@ const server = await serve(
   {
     port: Number(values.port),
     host: values.host,
-    codec: lines({ maxFrameBytes: 4096 }).utf8(),
+    codec,
     // People may be silent for as long as they like, but have to say who they are.
     limits: { idleMs: 0, firstByteMs: 60_000, writeBuffer: { maxBytes: 256 * 1024 } },
     onClosed: ({ peer }, { reason, message }) => {
@@ -104,7 +105,8 @@ function say(room: Room, name: string, text: string): void {
 }
 
 function tell(room: Room, line: string, except?: string): void {
-  for (const [name, session] of room.members) if (name !== except) session.trySend(line);
+  const frame = codec.encode(line); // once for all of them
+  for (const [name, session] of room.members) if (name !== except) session.trySendFrame(frame);
 }
 
 function namesIn({ members }: Room): string {

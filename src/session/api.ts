@@ -115,6 +115,15 @@ export interface Session<In, Out = In> extends AsyncIterable<In>, AsyncDisposabl
    */
   trySend(message: Out, options?: SendOptions): SendStatus;
 
+  /**
+   * As `trySend`, for a message that is a whole frame already: encode once (`codec.encode(message)`), send to a thousand
+   * sessions. The frame is not looked at, and must not be changed afterwards: sessions whose peers are slow share it.
+   *
+   * @param frame one whole frame of this session's codec
+   * @throws {MILLRACE_ERR_MISUSE} no bytes
+   */
+  trySendFrame(frame: Uint8Array, options?: SendOptions): SendStatus;
+
   /** Ends our side, behind everything that waits; the peer's messages still come. */
   end(): void;
 

@@ -21,7 +21,7 @@ const ENTRY_BYTES = 128;
 
 /** A frame that waits. */
 interface Entry {
-  bytes: Buffer;
+  bytes: Uint8Array;
   readonly key: unknown;
   /** Who waits in `send` for it. */
   waiter: Waiter | undefined;
@@ -104,6 +104,16 @@ export class Outgoing<Out> {
     if (bytes < 0) return 'dropped';
     this.offeredBytes = bytes;
     this.#given(bytes);
+    return this.isFull ? 'queued' : 'sent';
+  }
+
+  /** The same for a frame that is encoded already, and may belong to many sessions. */
+  offerFrame(frame: Uint8Array, key: unknown): SendStatus | 'overflow' {
+    this.#last = undefined;
+    if (this.#queue.length > 0 || this.isFull) return this.#enqueue(frame, key);
+    if (this.#connection.write(frame) === 'dropped') return 'dropped';
+    this.offeredBytes = frame.length;
+    this.#given(frame.length);
     return this.isFull ? 'queued' : 'sent';
   }
 
@@ -190,7 +200,7 @@ export class Outgoing<Out> {
 
   // -------------------------------------------------------------------------------------------------------- the queue
 
-  #enqueue(bytes: Buffer, key: unknown): SendStatus | 'overflow' {
+  #enqueue(bytes: Uint8Array, key: unknown): SendStatus | 'overflow' {
     this.offeredBytes = bytes.length + ENTRY_BYTES;
     const older = key === undefined ? undefined : this.#keyed?.get(key);
     const { maxBytes, onOverflow } = this.#rules;

@@ -344,7 +344,18 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
   /** @hot bench/session.ts, echo */
   trySend(message: Out, options?: SendOptions): SendStatus {
     if (this.#hasEnded || this.#cause !== undefined || this.#over !== undefined) return 'dropped';
-    const status = this.#outgoing.offer(message, options?.conflate);
+    return this.#offered(this.#outgoing.offer(message, options?.conflate));
+  }
+
+  trySendFrame(frame: Uint8Array, options?: SendOptions): SendStatus {
+    if (!(frame instanceof Uint8Array) || frame.length === 0)
+      throw misuse('a frame is bytes, as codec.encode gives them');
+    if (this.#hasEnded || this.#cause !== undefined || this.#over !== undefined) return 'dropped';
+    return this.#offered(this.#outgoing.offerFrame(frame, options?.conflate));
+  }
+
+  /** @hot bench/session.ts, echo */
+  #offered(status: SendStatus | 'overflow'): SendStatus {
     this.#watch.quietUntilMs = 0;
     this.#setup.rules.memory.pass(this.#outgoing.offeredBytes);
     if (status !== 'overflow') return status;

@@ -56,6 +56,30 @@ test('it is full at so many frames, or at so many bytes', limit, () => {
   assert.deepEqual([bytes.pipe.written.length, bytes.outgoing.bufferedBytes], [2, 124]);
 });
 
+test('a frame that is encoded already goes the same way, and many sessions share it', limit, () => {
+  const frame = codec.encode('abc');
+  const rigs = [rig({ highFrames: 2 }), rig({ highFrames: 2 })];
+  for (const { outgoing, pipe, offer } of rigs) {
+    assert.equal(offer('first'), 'sent');
+    assert.deepEqual(
+      [outgoing.offerFrame(frame, undefined), outgoing.offerFrame(frame, 'key'), outgoing.offerFrame(frame, 'key')],
+      ['queued', 'queued', 'queued'],
+    );
+    assert.deepEqual([pipe.written, outgoing.bufferedFrames, outgoing.bufferedBytes], [['first', 'abc'], 3, 14]);
+    pipe.take();
+    outgoing.drained();
+    assert.deepEqual([pipe.written, outgoing.framesWritten], [['first', 'abc', 'abc'], 3]);
+    pipe.isWritable = false;
+    pipe.take();
+    assert.equal(outgoing.offerFrame(frame, undefined), 'dropped');
+  }
+  const small = rig({ maxBytes: 6, highFrames: 1 });
+  assert.deepEqual(
+    [small.outgoing.offerFrame(frame, undefined), small.outgoing.offerFrame(frame, undefined)],
+    ['queued', 'overflow'],
+  );
+});
+
 test('frames are counted until their last byte is taken', limit, () => {
   const { pipe, outgoing, offer } = rig();
   for (const each of ['abc', 'def', 'ghi']) offer(each);

@@ -100,6 +100,8 @@ test('our side ends, and the peer is still heard', limit, async (t) => {
     session.end();
     assert.equal(session.isWritable, false);
     assert.equal(session.trySend('more'), 'dropped');
+    assert.equal(session.trySendFrame(Buffer.from('more\n')), 'dropped');
+    assert.throws(() => session.trySendFrame('more\n' as never), { code: 'MILLRACE_ERR_MISUSE' });
     await assert.rejects(session.send('more'), { code: 'MILLRACE_ERR_MISUSE' });
     for await (const message of session) got.push(message);
   });
