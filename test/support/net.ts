@@ -377,6 +377,9 @@ export async function leakGuard(warm?: () => Promise<void>): Promise<void> {
   await once(server, 'close');
   await warm?.();
   await turns(20);
+  // The server's end of that connection may take longer than the client's.
+  const settled = performance.now() + WAIT_MS;
+  while (Object.values((await engineState()) ?? {}).some((n) => n !== 0) && performance.now() < settled) await turn();
   const isLinux = process.platform === 'linux';
   const opened = isLinux ? descriptors() : [];
   const resources = netResources();
@@ -398,13 +401,14 @@ export async function leakGuard(warm?: () => Promise<void>): Promise<void> {
     };
     const end = performance.now() + 2_000;
     while (!(await clean()) && performance.now() < end) await turn();
-    assert.equal(
-      left.length,
-      opened.length,
-      `descriptors left behind: ${left.filter((name) => !opened.includes(name)).join(', ')}`,
+    const file = process.argv[1];
+    // Fewer is no leak: Node.js itself had one open for a moment when we looked first.
+    assert.ok(
+      left.length <= opened.length,
+      `${file}: descriptors left behind: ${left.filter((name) => !opened.includes(name)).join(', ')}`,
     );
-    assert.equal(netResources(), resources, 'active handles are those of the beginning');
-    for (const [name, count] of Object.entries(state ?? {})) assert.equal(count, 0, `engine: ${name} is zero`);
+    assert.equal(netResources(), resources, `${file}: active handles are those of the beginning`);
+    for (const [name, count] of Object.entries(state ?? {})) assert.equal(count, 0, `${file}: engine: ${name} is zero`);
   });
 }
 

@@ -20,7 +20,7 @@ interface RunTests {
     env: Record<string, string>;
     print: (text: string) => void;
   }): Promise<Outcome>;
-  failuresOf(tap: string): { title: string; file: string | undefined }[];
+  failuresOf(tap: string): { title: string; details: string }[];
 }
 const { runTests, failuresOf }: RunTests = await import(pathToFileURL('tools/run-tests.mjs').href);
 
