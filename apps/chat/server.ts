@@ -73,7 +73,7 @@ export class ChatServer {
   /** Stops accepting and says goodbye; whoever has not taken it within GOODBYE_MS is cut off. */
   async close(): Promise<void> {
     this.#room.close();
-    await this.#server?.drain({ goodbye: '* The server is closing. Goodbye!', deadlineMs: GOODBYE_MS });
+    await this.#server?.drain({ goodbye: '* The server is closing. Goodbye!', graceMs: 0, deadlineMs: GOODBYE_MS });
   }
 
   async #welcome(session: Session<string>): Promise<void> {

@@ -65,7 +65,7 @@ const server = await serve(
 });
 console.log(`listening on ${server.address}:${server.port}`);
 
-const end = (): void => void server.drain({ goodbye: '* the server is closing', deadlineMs: 2_000 });
+const end = (): void => void server.drain({ goodbye: '* the server is closing', graceMs: 0, deadlineMs: 2_000 });
 process.once('SIGINT', end).once('SIGTERM', end);
 
 async function askName(session: Session<string>): Promise<string | undefined> {

@@ -3,7 +3,8 @@
  * all come back in the same moment; each is closed as soon as nothing of it is in flight; what isn't done by the
  * deadline is cut. The deadline is real time: it is somebody else's, a service manager's.
  */
-import type { Session } from './api.ts';
+import type { Hold, Session } from './api.ts';
+import { Fifo } from './fifo.ts';
 import { ms, number } from './limits.ts';
 import type { LiveSession } from './session.ts';
 import type { Sweep, Swept } from './sweep.ts';
@@ -15,6 +16,12 @@ export interface DrainOptions<In, Out> {
   goodbye?: Out | ((session: Session<In, Out>) => Out | undefined) | undefined;
   /** The time over which the goodbyes are spread, less than the deadline. 0, all at once, unless given. */
   spreadMs?: number | undefined;
+  /**
+   * How long a session without work is still heard after its goodbye, unless the peer ends first: what the peer sent before
+   * it knew is answered. With the spread, not more than the deadline. 1,000 unless given, or half of what the deadline
+   * leaves; without a goodbye there is none.
+   */
+  graceMs?: number | undefined;
   /** Cuts at once. */
   signal?: AbortSignal | undefined;
 }
@@ -35,12 +42,16 @@ export interface DrainResult<In, Out> {
 
 /** The longest time that `setInterval` knows. */
 const MOST_MS = 2 ** 31 - 1;
+const GRACE_MS = 1_000;
 
 export class Drain<In, Out> implements Swept {
   readonly #sweep: Sweep;
   readonly #goodbye: DrainOptions<In, Out>['goodbye'];
   /** Who hasn't been told yet, and when each is due. */
   readonly #untold: { readonly session: LiveSession<In, Out>; readonly atMs: number }[] = [];
+  /** Who has been told, is still heard, and until when; the earliest stands first. */
+  readonly #graces = new Fifo<{ readonly hold: Hold; readonly untilMs: number }>();
+  readonly #graceMs: number;
   readonly #open = new Set<LiveSession<In, Out>>();
   readonly #count: number;
   readonly #cut: CutSession<In, Out>[] = [];
@@ -58,6 +69,8 @@ export class Drain<In, Out> implements Swept {
   ) {
     const deadlineMs = ms('deadlineMs', options.deadlineMs, 30_000);
     const spreadMs = number('spreadMs', options.spreadMs ?? 0, 0, deadlineMs);
+    const leftMs = deadlineMs - spreadMs;
+    this.#graceMs = number('graceMs', options.graceMs ?? Math.min(GRACE_MS, leftMs / 2), 0, leftMs);
     for (const session of sessions) this.#open.add(session);
     this.#sweep = sweep;
     this.#goodbye = options.goodbye;
@@ -102,13 +115,14 @@ export class Drain<In, Out> implements Swept {
       this.#cutAll('the session was not done by the deadline of the drain');
       return;
     }
+    while (this.#graces.length > 0 && this.#graces.peek().untilMs <= nowMs) this.#graces.shift().hold.release();
     for (let next = this.#untold.at(-1); next !== undefined && next.atMs <= nowMs; next = this.#untold.at(-1)) {
       this.#untold.pop();
-      if (this.#open.has(next.session)) this.#tell(next.session);
+      if (this.#open.has(next.session)) this.#tell(next.session, nowMs);
     }
   }
 
-  #tell(session: LiveSession<In, Out>): void {
+  #tell(session: LiveSession<In, Out>, nowMs: number): void {
     let goodbye: Out | undefined;
     try {
       goodbye =
@@ -118,6 +132,8 @@ export class Drain<In, Out> implements Swept {
     } catch (error) {
       this.#fail(error, session);
     }
+    if (goodbye !== undefined && this.#graceMs > 0)
+      this.#graces.push({ hold: session.hold(), untilMs: nowMs + this.#graceMs });
     session.leave('DRAINED', goodbye);
   }
 

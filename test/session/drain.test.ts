@@ -7,6 +7,8 @@ import { dialling, limit, raw, serving, turns, until, within } from './support/s
 
 await leakGuard();
 
+type Peer = Awaited<ReturnType<typeof raw>>;
+
 /** Each message is work until `finish` is called. */
 async function rig(t: Stage, options: Partial<ServeOptions<string, string>> = {}) {
   const clock = new ManualClock();
@@ -36,7 +38,7 @@ test('it says goodbye, waits for work, and closes those without at once', limit,
   const [busy, idle] = (await connect(2)) as [Awaited<ReturnType<typeof raw>>, Awaited<ReturnType<typeof raw>>];
   busy.socket.write('one\ntwo\n');
   await until(() => work.length === 1, 'busy');
-  const drained = serves.server.drain({ goodbye: 'goodbye' });
+  const drained = serves.server.drain({ goodbye: 'goodbye', graceMs: 0 });
   assert.equal(await idle.over(), 'goodbye\n');
   idle.socket.end();
   await busy.has('goodbye\n');
@@ -102,7 +104,7 @@ test('goodbyes are spread over time', limit, async (t) => {
   const { clock, serves, connect } = await rig(t, { goodbye: 'bye' });
   const peers = await connect(5);
   const told = () => serves.sessions.map((session) => session.isLeaving);
-  const drained = serves.server.drain({ spreadMs: 8_000 });
+  const drained = serves.server.drain({ spreadMs: 8_000, graceMs: 0 });
   assert.deepEqual(told(), [true, false, false, false, false]);
   clock.advance(1_999);
   assert.deepEqual(told(), [true, false, false, false, false]);
@@ -121,6 +123,32 @@ test('goodbyes are spread over time', limit, async (t) => {
   }
   assert.deepEqual(await within(drained, 'drained'), { closed: 5, cut: [] });
 });
+
+test(
+  'what a peer sent before it knew is answered: a session is heard for a while after its goodbye',
+  limit,
+  async (t) => {
+    const { clock, serves, work, finish, connect } = await rig(t, { goodbye: 'bye' });
+    const [late, ends, silent] = (await connect(3)) as [Peer, Peer, Peer];
+    const drained = serves.server.drain();
+    await Promise.all([late, ends, silent].map((peer) => peer.has('bye\n')));
+    // This was on its way.
+    late.socket.write('one\n');
+    ends.socket.end();
+    assert.equal(await ends.over(), 'bye\n');
+    await until(() => work.length === 1, 'the message is heard');
+    clock.advance(750);
+    await turns(3);
+    assert.deepEqual([serves.reasons.length, silent.received()], [1, 'bye\n']);
+    clock.advance(250);
+    assert.equal(await silent.over(), 'bye\n');
+    finish('one');
+    assert.equal(await late.over(), 'bye\ndone one\n');
+    late.socket.end();
+    silent.socket.end();
+    assert.deepEqual(await within(drained, 'drained'), { closed: 3, cut: [] });
+  },
+);
 
 test('work that is held is waited for, once each', limit, async (t) => {
   const holds: Hold[] = [];
@@ -164,6 +192,7 @@ test('the goodbye may be made for each; what that throws is an error, and the dr
   const peers = await connect(2);
   const problem = new Error('no goodbye');
   const drained = serves.server.drain({
+    graceMs: 0,
     goodbye: (session) => {
       if (session === serves.sessions[0]) throw problem;
       return `bye ${session.peer.port}`;
@@ -180,6 +209,9 @@ test('a server without sessions is drained at once, and options that make no sen
   const { serves } = await rig(t);
   await assert.rejects(serves.server.drain({ deadlineMs: -1 }), { code: 'MILLRACE_ERR_BAD_OPTION' });
   await assert.rejects(serves.server.drain({ deadlineMs: 5, spreadMs: 6 }), { code: 'MILLRACE_ERR_BAD_OPTION' });
+  await assert.rejects(serves.server.drain({ deadlineMs: 5, spreadMs: 3, graceMs: 3 }), {
+    code: 'MILLRACE_ERR_BAD_OPTION',
+  });
   assert.deepEqual(await serves.server.drain(), { closed: 0, cut: [] });
   assert.deepEqual(await serves.server.drain(), { closed: 0, cut: [] });
   await serves.server.close();
