@@ -20,7 +20,7 @@ export function startTicks(
       tick = due;
       publish(tick);
     }
-    timer = setTimeout(run, Math.ceil((tick + 1) * tickMs - (now() - startMs)));
+    timer = setTimeout(run, Math.max(1, Math.ceil((tick + 1) * tickMs - (now() - startMs)))); // it may be late already
   };
   run();
   return () => clearTimeout(timer);

@@ -73,6 +73,22 @@ test(
   },
 );
 
+test('a tick whose time has come while the last one ran is not asked for in the past', LIMIT, (t) => {
+  const asked: { run: () => void; delayMs: number }[] = [];
+  t.mock.method(globalThis, 'setTimeout', (run: () => void, delayMs: number) => asked.push({ run, delayMs }));
+  let nowMs = 1_000;
+  const step = (): void => {
+    nowMs += 60;
+  };
+  startTicks(50, { step, publish: () => {} }, () => nowMs);
+  nowMs += 55;
+  asked[0]?.run();
+  assert.deepEqual(
+    asked.map(({ delayMs }) => delayMs),
+    [50, 1],
+  );
+});
+
 test('a delta leads from whatever a client knew to now', LIMIT, () => {
   const directions: Direction[] = ['up', 'down', 'left', 'right', 'stop'];
   const move = fc.tuple(
