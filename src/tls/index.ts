@@ -16,8 +16,18 @@ import { loadTlsNative, type TlsNative } from './native.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { TlsServerClass, type TlsServerOptions } from './server.ts';
 import { contextFor, isPlain, engine as own, TLSSocketClass } from './socket.ts';
+import { TlsError } from './tls-error.ts';
+import { verifiedIdentity } from './verified-identity.ts';
 
 export type * from 'node:tls';
+export { type TlsReason, tlsReasons } from './tls-error.ts';
+export type {
+  DistinguishedName,
+  NameAttribute,
+  SubjectAltNames,
+  VerifiedIdentity,
+} from './verified-identity.ts';
+export { TlsError, verifiedIdentity };
 
 type Tls = typeof nodeTls;
 
@@ -81,10 +91,13 @@ function withContext(options: TlsSocketOptions = {}): TlsSocketOptions {
   return { ...options, secureContext };
 }
 
-const tls: Tls & { readonly engine: typeof engine; readonly engineReason: string } = Object.assign(
+/** What Node's `tls` doesn't have. */
+const additions = { engine, engineReason, TlsError, verifiedIdentity } as const;
+
+const tls: Tls & typeof additions = Object.assign(
   Object.create(null, Object.getOwnPropertyDescriptors(nodeTls)) as Tls,
   isOwn ? ownTls(loaded) : {},
-  { engine, engineReason },
+  additions,
 );
 // Programs set the defaults, and Node's own code reads them.
 for (const name of ['DEFAULT_CIPHERS', 'DEFAULT_MIN_VERSION', 'DEFAULT_MAX_VERSION', 'DEFAULT_ECDH_CURVE'] as const)
