@@ -38,6 +38,8 @@ type OnConnection = (socket: TLSSocketClass) => void;
 /** Node's own methods that only read and write fields, which have the same names here. */
 const nodes = nodeTls.Server.prototype as unknown as {
   setSecureContext(this: unknown, options: ContextOptions): void;
+  /** Deprecated in Node 22, gone in 24: sets fields, and makes no context. */
+  setOptions?(this: unknown, options: TlsServerOptions): void;
 };
 
 export class TlsServerClass extends ServerClass {
@@ -95,6 +97,14 @@ export class TlsServerClass extends ServerClass {
     this._contexts.push([new RegExp(`^${pattern}$`, 'i'), own.context]);
   }
 }
+
+if (nodes.setOptions !== undefined)
+  Object.defineProperty(TlsServerClass.prototype, 'setOptions', {
+    value: nodes.setOptions,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  });
 
 function isContext(value: object): value is SecureContext {
   return typeof (value as { context?: { getTicketKeys?: unknown } }).context?.getTicketKeys === 'function';
