@@ -9,17 +9,27 @@ import { choice } from '../engine/engine.ts';
 import type { Turn } from '../engine/turn.ts';
 import { callable, describeAsNode } from '../net/callable.ts';
 import { shareInstances } from '../net/instance-of.ts';
+import { certificateFiles } from './certificate-files.ts';
+import { Certificates } from './certificates.ts';
+import { certificatesFrom } from './certificates-from.ts';
 import { connect as connectOwn } from './connect.ts';
 import { createSecureContext as createOwnContext } from './context.ts';
 import { exported } from './exported.ts';
 import { loadTlsNative, type TlsNative } from './native.ts';
+import { nodeServers } from './node-servers.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { TlsServerClass, type TlsServerOptions } from './server.ts';
+import type { Servers } from './server-certificates.ts';
 import { contextFor, isPlain, engine as own, TLSSocketClass } from './socket.ts';
 import { TlsError } from './tls-error.ts';
 import { verifiedIdentity } from './verified-identity.ts';
 
 export type * from 'node:tls';
+export type { CertificateFilesOptions } from './certificate-files.ts';
+export type { CertificateMaterial } from './certificate-material.ts';
+export type { CertificateListener, CertificatesOptions, ServedCertificate, UseCertificates } from './certificates.ts';
+export type { LoadCertificates } from './certificates-from.ts';
+export type { CertificatesOption, ServerWithCertificates, TlsOptionsWithCertificates } from './server-certificates.ts';
 export { type TlsReason, tlsReasons } from './tls-error.ts';
 export type {
   DistinguishedName,
@@ -27,7 +37,7 @@ export type {
   SubjectAltNames,
   VerifiedIdentity,
 } from './verified-identity.ts';
-export { TlsError, verifiedIdentity };
+export { Certificates, certificateFiles, certificatesFrom, TlsError, verifiedIdentity };
 
 type Tls = typeof nodeTls;
 
@@ -42,7 +52,7 @@ export const engineReason: string = isOwn
   : `Node's own tls: ${loaded}`;
 
 /** Node's `tls`, with what is ours in its place. */
-function ownTls(native: TlsNative): Partial<Tls> {
+function ownTls(native: TlsNative): Tls & Servers {
   own.native = native;
   own.turn = choice.turn as Turn;
   const TLSSocket = callable<TLSSocketClass, [socket?: unknown, options?: TlsSocketOptions]>(
@@ -83,7 +93,7 @@ function ownTls(native: TlsNative): Partial<Tls> {
     createServer: (options: TlsServerOptions, listener: (socket: TLSSocketClass) => void) =>
       new TlsServerClass(options, listener),
     createSecureContext: createOwnContext,
-  } as unknown as Partial<Tls>;
+  } as unknown as Tls & Servers;
 }
 
 function withContext(options: TlsSocketOptions = {}): TlsSocketOptions {
@@ -92,11 +102,19 @@ function withContext(options: TlsSocketOptions = {}): TlsSocketOptions {
 }
 
 /** What Node's `tls` doesn't have. */
-const additions = { engine, engineReason, TlsError, verifiedIdentity } as const;
+const additions = {
+  engine,
+  engineReason,
+  Certificates,
+  certificateFiles,
+  certificatesFrom,
+  TlsError,
+  verifiedIdentity,
+} as const;
 
-const tls: Tls & typeof additions = Object.assign(
-  Object.create(null, Object.getOwnPropertyDescriptors(nodeTls)) as Tls,
-  isOwn ? ownTls(loaded) : {},
+const tls: Omit<Tls, keyof Servers> & Servers & typeof additions = Object.assign(
+  Object.create(null, Object.getOwnPropertyDescriptors(nodeTls)) as Omit<Tls, keyof Servers>,
+  isOwn ? ownTls(loaded) : (nodeServers as Tls & Servers),
   additions,
 );
 // Programs set the defaults, and Node's own code reads them.
@@ -112,9 +130,9 @@ for (const name of ['DEFAULT_CIPHERS', 'DEFAULT_MIN_VERSION', 'DEFAULT_MAX_VERSI
 if (isOwn) exported.tls = tls as never;
 
 export const TLSSocket: Tls['TLSSocket'] = tls.TLSSocket;
-export const Server: Tls['Server'] = tls.Server;
+export const Server: Servers['Server'] = tls.Server;
 export const connect: Tls['connect'] = tls.connect;
-export const createServer: Tls['createServer'] = tls.createServer;
+export const createServer: Servers['createServer'] = tls.createServer;
 export const createSecureContext: Tls['createSecureContext'] = tls.createSecureContext;
 export const SecureContext: unknown = (nodeTls as { SecureContext?: unknown }).SecureContext;
 export const checkServerIdentity: Tls['checkServerIdentity'] = nodeTls.checkServerIdentity;

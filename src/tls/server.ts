@@ -13,6 +13,7 @@ import { type ContextOptions, createSecureContext, remember, type SecureContext,
 import { alpnCallbackWithProtocols, connectionReset, requiredServerName } from './errors.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { encodeAlpn } from './peer.ts';
+import { type CertificatesOption, lookAfter } from './server-certificates.ts';
 import { chooseContext, contextFor, engine, isPlain, TLSSocketClass } from './socket.ts';
 
 const kHandshakeTimeout: unique symbol = Symbol('handshake timeout');
@@ -20,7 +21,7 @@ const kSniCallback: unique symbol = Symbol('SNI callback');
 const kSocketOptions: unique symbol = Symbol('socket options');
 const kHasErred: unique symbol = Symbol('has erred');
 
-export interface TlsServerOptions extends ServerOptions, ContextOptions {
+export interface TlsServerOptions extends ServerOptions, ContextOptions, CertificatesOption {
   requestCert?: boolean;
   rejectUnauthorized?: boolean;
   ALPNProtocols?: unknown;
@@ -157,7 +158,8 @@ export function initialize(server: TlsServerClass, options: TlsServerOptions, li
   if (options.sessionTimeout) own.sessionTimeout = options.sessionTimeout;
   if (options.ticketKeys) own.ticketKeys = options.ticketKeys;
   if (options.ALPNProtocols) server.ALPNProtocols = encodeAlpn(options.ALPNProtocols);
-  server.setSecureContext(options);
+  if (options.certificates === undefined) server.setSecureContext(options);
+  else lookAfter(server, options);
   server[kHandshakeTimeout] = options.handshakeTimeout || 120_000;
   server[kSniCallback] = options.SNICallback;
   const { pskCallback, pskIdentityHint, enableTrace } = options;

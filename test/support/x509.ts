@@ -1,5 +1,5 @@
-/** Certificates with whatever a test wants in them: written in DER here, and signed by nobody. */
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+/** Certificates with whatever a test wants in them, written in DER here: signed by each other, or by nobody. */
+import { generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto';
 
 export function der(tag: number, ...contents: (Buffer | string)[]): Buffer {
   const content = Buffer.concat(
@@ -51,25 +51,94 @@ export interface Parts {
   notAfter?: Buffer;
 }
 
-const key = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'der' });
-const ed25519 = sequence(oid('2b6570'));
+/** Key and certificate in PEM. */
+export interface Issued {
+  key: string;
+  cert: string;
+  name: string;
+  privateKey: KeyObject;
+}
 
-/** The bytes of such a certificate. */
-export function certificateBytes(parts: Parts = {}): Buffer {
-  const signed = sequence(
+export type KeyKind = 'ec' | 'rsa' | 'ed25519';
+
+/** Algorithm identifiers of signatures. */
+const SIGNATURE: Record<KeyKind, Buffer> = {
+  ec: sequence(oid('2a8648ce3d040302')), // ecdsa-with-SHA256
+  rsa: sequence(oid('2a864886f70d01010b'), der(0x05)), // sha256WithRSAEncryption
+  ed25519: sequence(oid('2b6570')),
+};
+
+function newKey(kind: KeyKind): { publicKey: KeyObject; privateKey: KeyObject } {
+  if (kind === 'rsa') return generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return kind === 'ec' ? generateKeyPairSync('ec', { namedCurve: 'prime256v1' }) : generateKeyPairSync('ed25519');
+}
+
+function kindOf({ asymmetricKeyType }: KeyObject): KeyKind {
+  return asymmetricKeyType as KeyKind;
+}
+
+function toBeSigned(parts: Parts, publicKey: Buffer, algorithm: Buffer): Buffer {
+  return sequence(
     der(0xa0, der(0x02, '\x02')),
-    der(0x02, '\x0a\xbc'),
-    ed25519,
+    der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),
+    algorithm,
     parts.issuer ?? sequence(attribute(3, 'issuer')),
     sequence(parts.notBefore ?? der(0x17, '200102030405Z'), parts.notAfter ?? der(0x18, '20500102030405Z')),
     parts.subject ?? sequence(attribute(3, 'subject')),
-    key,
+    publicKey,
     ...(parts.extensions === undefined ? [] : [der(0xa3, sequence(...parts.extensions))]),
   );
-  return sequence(signed, ed25519, der(0x03, '\0', Buffer.alloc(64)));
+}
+
+const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
+let nobodys: Buffer | undefined;
+
+/** The bytes of a certificate that nobody has signed. */
+export function certificateBytes(parts: Parts = {}): Buffer {
+  nobodys ??= spki(newKey('ed25519').publicKey);
+  return sequence(toBeSigned(parts, nobodys, SIGNATURE.ed25519), SIGNATURE.ed25519, der(0x03, '\0', Buffer.alloc(64)));
 }
 
 /** As Node takes it. */
 export function unsigned(parts?: Parts): X509Certificate {
   return new X509Certificate(certificateBytes(parts));
+}
+
+export interface IssueOptions {
+  /** Common name, and DNS name if there are no extensions. */
+  name: string;
+  kind?: KeyKind;
+  /** Itself unless given. */
+  by?: Issued;
+  isAuthority?: boolean;
+  /** Since 1970; an hour ago and in 30 days unless given. */
+  fromMs?: number;
+  toMs?: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** A new key, and its certificate. */
+export function issue(options: IssueOptions): Issued {
+  const { name, kind = 'ec', by, isAuthority = false } = options;
+  const { publicKey, privateKey } = newKey(kind);
+  const time = (ms: number): Buffer => der(0x18, `${new Date(ms).toISOString().replace(/\.\d+|\D/g, '')}Z`);
+  const signer = by?.privateKey ?? privateKey;
+  const algorithm = SIGNATURE[kindOf(signer)];
+  const parts: Parts = {
+    subject: sequence(attribute(3, name)),
+    issuer: sequence(attribute(3, by?.name ?? name)),
+    extensions: isAuthority ? [authorityFlag] : [altNames(['dns', name])],
+    notBefore: time(options.fromMs ?? Date.now() - HOUR_MS),
+    notAfter: time(options.toMs ?? Date.now() + 30 * 24 * HOUR_MS),
+  };
+  const signed = toBeSigned(parts, spki(publicKey), algorithm);
+  const signature = sign(kindOf(signer) === 'ed25519' ? null : 'sha256', signed, signer);
+  const bytes = sequence(signed, algorithm, der(0x03, '\0', signature)).toString('base64');
+  return {
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    cert: `-----BEGIN CERTIFICATE-----\n${bytes.replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`,
+    name,
+    privateKey,
+  };
 }

@@ -1,0 +1,148 @@
+/** Certificates in files that change, on a clock that the test moves. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { CertificateFilesOptions, Certificates, TlsError } from 'millrace/tls';
+import { type Files, openCertificateFiles, systemFiles } from '#src/tls/certificate-files.ts';
+import type { Clock } from '#src/tls/certificates.ts';
+import { folder, type Stage, turns, until } from './net.ts';
+import { type Issued, issue } from './x509.ts';
+
+export const DAY_MS = 86_400_000;
+
+/** Only moves when it is told to. */
+export class TestClock implements Clock {
+  #nowMs = Date.now();
+  readonly timers = new Set<{ atMs: number; run: () => void }>();
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const timer = { atMs: this.#nowMs + delayMs, run };
+    this.timers.add(timer);
+    return () => this.timers.delete(timer);
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    for (const timer of [...this.timers].filter(({ atMs }) => atMs <= this.#nowMs))
+      if (this.timers.delete(timer)) timer.run();
+  }
+}
+
+/** The system's, of which the test knows whether they are being read; and it may refuse. */
+export class TestFiles implements Files {
+  reading = 0;
+  refusal: Error | undefined;
+
+  async read(path: string): Promise<Buffer> {
+    this.reading++;
+    try {
+      const found = await systemFiles.read(path);
+      if (this.refusal) throw this.refusal;
+      return found;
+    } finally {
+      this.reading--;
+    }
+  }
+
+  readSync(path: string): Buffer {
+    return systemFiles.readSync(path);
+  }
+
+  watch(): () => void {
+    return () => {};
+  }
+}
+
+/** One folder with key.pem, cert.pem and ca.pem. */
+export class CertificateFolder {
+  readonly clock = new TestClock();
+  readonly files = new TestFiles();
+  /** What `onReload`, `onError` and `onExpiring` were told: 'reload: NAME', 'error: CODE', 'expiring: DAYS'. */
+  readonly news: string[] = [];
+  lastError: TlsError | undefined;
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  static async make(t: Stage, served: Pick<Issued, 'key' | 'cert'>): Promise<CertificateFolder> {
+    const made = new CertificateFolder(await folder(t));
+    made.write('key.pem', served.key);
+    made.write('cert.pem', served.cert);
+    return made;
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  write(name: string, text: string): void {
+    mkdirSync(dirname(this.file(name)), { recursive: true });
+    writeFileSync(this.file(name), text);
+  }
+
+  /** As deployments do it: there is always a whole file. */
+  replace(name: string, text: string): void {
+    this.write(`${name}.new`, text);
+    renameSync(this.file(`${name}.new`), this.file(name));
+  }
+
+  get options(): CertificateFilesOptions {
+    return { keyFile: this.file('key.pem'), certFile: this.file('cert.pem'), watch: true };
+  }
+
+  /** On the clock of this folder. */
+  open(t: Stage, more: Partial<CertificateFilesOptions> = {}): Certificates {
+    const certificates = openCertificateFiles(
+      {
+        ...this.options,
+        onReload: ({ subject }) => this.news.push(`reload: ${subject.commonName}`),
+        onError: (error) => {
+          this.lastError = error;
+          this.news.push(`error: ${error.code.replace('MILLRACE_ERR_', '')}`);
+        },
+        onExpiring: ({ daysLeft }) => this.news.push(`expiring: ${daysLeft}`),
+        ...more,
+      },
+      this.files,
+      this.clock,
+    );
+    t.after(() => certificates.close());
+    return certificates;
+  }
+
+  /** Lets time go by; what was to happen in it has happened. */
+  async pass(ms: number): Promise<void> {
+    const stepMs = Math.max(50, ms / 50);
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.clock.advance(Math.min(stepMs, left));
+      await this.idle();
+    }
+  }
+
+  /** Lets time go by until there is as much news. */
+  async hears(...news: string[]): Promise<void> {
+    await until(
+      () => {
+        if (this.files.reading === 0) this.clock.advance(50);
+        return this.news.length >= news.length;
+      },
+      `news: ${news.join(', ')}`,
+    );
+    if (this.news.join() !== news.join()) throw new Error(`not ${news.join()}, but ${this.news.join()}`);
+  }
+
+  async idle(): Promise<void> {
+    await turns(1);
+    await until(() => this.files.reading === 0, 'the files are read');
+    await turns(1);
+  }
+}
+
+/** Of localhost, whose name the tests know by its key. */
+export const localhost = (options: Partial<Parameters<typeof issue>[0]> = {}): Issued =>
+  issue({ name: 'localhost', ...options });
