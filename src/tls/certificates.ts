@@ -53,7 +53,7 @@ export interface CertificateSource {
  * Prepares to serve with new material, and throws if that can't be done.
  * @returns does it; must not throw
  */
-export type UseCertificates = (material: CertificateMaterial) => () => void;
+export type CertificateUse = (material: CertificateMaterial) => () => void;
 
 /** Wall clock and timers: the system's, or a test's. */
 export interface Clock {
@@ -108,7 +108,7 @@ export class Certificates {
   readonly #pollMs: number | undefined;
   readonly #expiringDays: number | undefined;
   readonly #listeners = new Set<CertificateListener>();
-  readonly #users = new Set<UseCertificates>();
+  readonly #users = new Set<CertificateUse>();
   #served: CheckedMaterial;
   #digest: string;
   #candidate: Candidate | undefined;
@@ -172,7 +172,7 @@ export class Certificates {
    * @returns ends it
    * @throws what `use` has thrown
    */
-  attach(use: UseCertificates, listener?: CertificateListener): () => void {
+  attach(use: CertificateUse, listener?: CertificateListener): () => void {
     use(this.#served.material)();
     this.#users.add(use);
     if (listener) this.#listeners.add(listener);

@@ -19,7 +19,7 @@ import { loadTlsNative, type TlsNative } from './native.ts';
 import { nodeServers } from './node-servers.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { TlsServerClass, type TlsServerOptions } from './server.ts';
-import type { Servers } from './server-certificates.ts';
+import { type Servers, useCertificates } from './server-certificates.ts';
 import { contextFor, isPlain, engine as own, TLSSocketClass } from './socket.ts';
 import { TlsError } from './tls-error.ts';
 import { verifiedIdentity } from './verified-identity.ts';
@@ -27,9 +27,14 @@ import { verifiedIdentity } from './verified-identity.ts';
 export type * from 'node:tls';
 export type { CertificateFilesOptions } from './certificate-files.ts';
 export type { CertificateMaterial } from './certificate-material.ts';
-export type { CertificateListener, CertificatesOptions, ServedCertificate, UseCertificates } from './certificates.ts';
+export type { CertificateListener, CertificatesOptions, CertificateUse, ServedCertificate } from './certificates.ts';
 export type { LoadCertificates } from './certificates-from.ts';
-export type { CertificatesOption, ServerWithCertificates, TlsOptionsWithCertificates } from './server-certificates.ts';
+export type {
+  CertificateEvents,
+  CertificatesOption,
+  ServerWithCertificates,
+  TlsOptionsWithCertificates,
+} from './server-certificates.ts';
 export { type TlsReason, tlsReasons } from './tls-error.ts';
 export type {
   DistinguishedName,
@@ -37,7 +42,7 @@ export type {
   SubjectAltNames,
   VerifiedIdentity,
 } from './verified-identity.ts';
-export { Certificates, certificateFiles, certificatesFrom, TlsError, verifiedIdentity };
+export { Certificates, certificateFiles, certificatesFrom, TlsError, useCertificates, verifiedIdentity };
 
 type Tls = typeof nodeTls;
 
@@ -109,6 +114,7 @@ const additions = {
   certificateFiles,
   certificatesFrom,
   TlsError,
+  useCertificates,
   verifiedIdentity,
 } as const;
 

@@ -17,13 +17,15 @@ export interface CertificatesOption {
   certificates?: CertificateFilesOptions | Certificates | undefined;
 }
 
-/** What is served with at present, and the news of it; what `onReload`, `onError` and `onExpiring` are told. */
-export type ServerWithCertificates = nodeTls.Server & {
+/** What is served with at present, and the news of it: what `onReload`, `onError` and `onExpiring` are told. */
+export interface CertificateEvents {
   readonly certificate: ServedCertificate;
   on(event: 'certificateReloaded', listener: (certificate: ServedCertificate) => void): ServerWithCertificates;
   on(event: 'certificateError', listener: (error: TlsError) => void): ServerWithCertificates;
   on(event: 'certificateExpiring', listener: (certificate: ServedCertificate) => void): ServerWithCertificates;
-};
+}
+
+export type ServerWithCertificates = nodeTls.Server & CertificateEvents;
 
 export type TlsOptionsWithCertificates = nodeTls.TlsOptions & CertificatesOption & { certificates: object };
 type OnSecure = (socket: nodeTls.TLSSocket) => void;
@@ -47,6 +49,31 @@ const EVENTS = {
   onError: 'certificateError',
   onExpiring: 'certificateExpiring',
 } as const;
+
+/**
+ * Has a server that was made without them serve with certificates that look after themselves: one of Node's `https` or
+ * `http2`, for example. Servers of `millrace/tls` have the option.
+ * @param options the certificates, and what else the server's context was made of (`ca`, `ciphers`, `minVersion`, …): contexts
+ * are made anew of these
+ * @returns the server
+ * @throws {TlsError} as `certificateFiles`
+ * @example
+ * ```ts
+ * import https from 'node:https';
+ * import { useCertificates } from 'millrace/tls';
+ *
+ * const certificates = { keyFile: '/etc/tls/key.pem', certFile: '/etc/tls/cert.pem', watch: true };
+ * const server = useCertificates(https.createServer((request, response) => response.end('hello')), { certificates });
+ * console.log(server.certificate.daysLeft);
+ * ```
+ */
+export function useCertificates<Server extends nodeTls.Server>(
+  server: Server,
+  options: TlsOptionsWithCertificates,
+): Server & CertificateEvents {
+  lookAfter(server as never, options);
+  return server as Server & CertificateEvents;
+}
 
 /** Gives a server its context, and others as they come. @throws {TlsError} */
 export function lookAfter(server: Server, options: ContextOptions & CertificatesOption): void {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, type X509Certificate } from 'node:crypto';
 import { watch } from 'node:fs';
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
+import https from 'node:https';
 import test from 'node:test';
 import nodeTls from 'node:tls';
 import tls, {
@@ -12,6 +13,7 @@ import tls, {
   certificatesFrom,
   type ServerWithCertificates,
   TlsError,
+  useCertificates,
 } from 'millrace/tls';
 import { openCertificatesFrom } from '#src/tls/certificates-from.ts';
 import { CertificateFolder, DAY_MS, localhost, TestClock } from '../support/certificates.ts';
@@ -188,7 +190,7 @@ test('files that are written again as they were are no news', limit, async (t) =
 });
 
 for (const kind of ['ec', 'rsa', 'ed25519'] as const satisfies KeyKind[])
-  test(`a key of the kind ${kind}, encrypted`, limit, async (t) => {
+  test(`a key of the kind ${kind}, encrypted`, { timeout: 60_000 }, async (t) => {
     const next = localhost({ kind });
     const key = next.privateKey
       .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' })
@@ -582,6 +584,19 @@ test('new tls.Server, and one that a program inherits from', limit, async (t) =>
     await listen(server);
     assert.equal(keyOf(await connected(t, server)), 'ec');
   }
+});
+
+test('a server of Node’s https', limit, async (t) => {
+  const place = await CertificateFolder.make(t, served);
+  const server = https.createServer((_, response) => response.end('hello'));
+  t.after(() => void server.close());
+  const looked = useCertificates(server, { certificates: place.open(t), minVersion: 'TLSv1.3' });
+  await listen(server);
+  assert.equal(keyOf(await connected(t, server)), 'ec');
+  both(renewed)(place);
+  await place.hears('reload: localhost');
+  const client = await connected(t, server);
+  assert.deepEqual([keyOf(client), client.getProtocol(), looked.certificate.daysLeft], ['ed25519', 'TLSv1.3', 29]);
 });
 
 test('setOptions where Node has it', limit, async (t) => {
