@@ -51,8 +51,12 @@ export class TestFiles implements Files {
     return systemFiles.readSync(path);
   }
 
-  watch(): () => void {
-    return () => {};
+  /** Those who want to know of changes: nobody tells but the test. */
+  readonly watchers = new Set<() => void>();
+
+  watch(_folder: string, onChange: () => void): () => void {
+    this.watchers.add(onChange);
+    return () => this.watchers.delete(onChange);
   }
 }
 
@@ -83,6 +87,12 @@ export class CertificateFolder {
   write(name: string, text: string): void {
     mkdirSync(dirname(this.file(name)), { recursive: true });
     writeFileSync(this.file(name), text);
+  }
+
+  /** A write that the system tells of. */
+  announce(name: string, text: string): void {
+    this.write(name, text);
+    for (const onChange of this.files.watchers) onChange();
   }
 
   /** As deployments do it: there is always a whole file. */

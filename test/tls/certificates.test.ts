@@ -1,7 +1,7 @@
 /** Certificates that look after themselves: whatever happens to the files, what is served with is whole and valid. */
 import assert from 'node:assert/strict';
 import { createPrivateKey, type X509Certificate } from 'node:crypto';
-import { watch } from 'node:fs';
+import fs from 'node:fs';
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import https from 'node:https';
 import test from 'node:test';
@@ -21,7 +21,7 @@ import { collect, keep, leakGuard, limit, once, type Stage, turns, until } from 
 import { type Issued, issue, type KeyKind } from '../support/x509.ts';
 
 // The system's watches share one descriptor, which stays.
-await leakGuard(async () => watch('.', { persistent: false }).close());
+await leakGuard(async () => fs.watch('.', { persistent: false }).close());
 
 const served = localhost();
 const renewed = localhost({ kind: 'ed25519' });
@@ -95,6 +95,7 @@ test(
 
 test('one line: the server watches its files, and ends that when it is closed', { timeout: 60_000 }, async (t) => {
   const place = await CertificateFolder.make(t, served);
+  const watched = t.mock.method(fs, 'watch');
   const server = await secure(t, place.options as never);
   assert.deepEqual(server.certificate.subjectAltNames.dns, ['localhost']);
   const reloaded = once(server, 'certificateReloaded', 30_000);
@@ -102,7 +103,14 @@ test('one line: the server watches its files, and ends that when it is closed', 
   place.replace('cert.pem', renewed.cert);
   const [{ subject }] = await reloaded;
   assert.equal(subject.commonName, 'localhost');
-  assert.equal(keyOf(await connected(t, server)), 'ed25519');
+  const client = await connected(t, server);
+  assert.equal(keyOf(client), 'ed25519');
+  client.destroy();
+  const watcher = watched.mock.calls[0]?.result;
+  assert.ok(watcher);
+  const closed = once(watcher, 'close');
+  server.close();
+  await closed;
 });
 
 test('a server that was closed and listens again looks after them again', limit, async (t) => {
@@ -121,10 +129,11 @@ test('a server that was closed and listens again looks after them again', limit,
 test('whoever closes them is not called any more', limit, async (t) => {
   const place = await CertificateFolder.make(t, served);
   const certificates = place.open(t);
+  assert.equal(place.files.watchers.size, 1);
   certificates.close();
   place.write('cert.pem', 'nothing');
   await place.pass(60_000);
-  assert.equal(place.clock.timers.size, 0);
+  assert.deepEqual([place.clock.timers.size, place.files.watchers.size], [0, 0]);
   assert.deepEqual(place.news, []);
   await assert.rejects(certificates.reload(), { code: 'MILLRACE_ERR_BAD_CERTIFICATE' });
   certificates.open();
@@ -152,12 +161,13 @@ test('files that are being written: what is looked at has been the same for a wh
   await place.pass(10_000);
   place.news.length = 0;
   // The certificate alone would do.
-  for (let end = leaf.cert.length; end < leaf.cert.length + 400; end += 20) {
-    place.write('cert.pem', (leaf.cert + authority.cert).slice(0, end));
+  for (let end = leaf.cert.length; end < leaf.cert.length + 200; end += 5) {
+    place.announce('cert.pem', (leaf.cert + authority.cert).slice(0, end));
     await place.pass(100);
   }
   assert.deepEqual(place.news, []);
-  place.write('cert.pem', leaf.cert + authority.cert);
+  place.announce('cert.pem', leaf.cert + authority.cert);
+  await place.pass(1_000); // long before the files are read anyway
   await place.hears('reload: localhost');
   assert.equal(certificates.current.issuer.commonName, 'authority');
 });
@@ -318,6 +328,12 @@ for (const [title, code, change] of refusals.slice(0, -1))
     assert.throws(() => certificateFiles(place.options), { name: 'TlsError', code: `MILLRACE_ERR_${code}` });
   });
 
+test('what is no regular file is not read: it may have no end', limit, async (t) => {
+  const place = await CertificateFolder.make(t, served);
+  for (const file of ['/dev/null', '/dev/zero'])
+    assert.throws(() => place.open(t, { keyFile: file }), { code: 'MILLRACE_ERR_CERTIFICATE_UNREADABLE' });
+});
+
 test('a certificate that is not valid yet is taken when it is', limit, async (t) => {
   const place = await CertificateFolder.make(t, served);
   const certificates = place.open(t);
@@ -353,6 +369,34 @@ test('all servers change, or none does', limit, async (t) => {
   isStubborn = false;
   await place.hears('error: CERTIFICATE_UNUSABLE', 'reload: localhost');
   for (const server of [first, second]) assert.equal(keyOf(await connected(t, server)), 'ed25519');
+});
+
+test('a server to whose other options the new one does not go: nobody changes', limit, async (t) => {
+  const place = await CertificateFolder.make(t, served);
+  const certificates = place.open(t);
+  const ciphers = 'DEFAULT@SECLEVEL=3'; // no RSA keys of 2048 bits
+  const [first, second] = [await secure(t, certificates), await secure(t, certificates, { ciphers })];
+  both(localhost({ kind: 'rsa' }))(place);
+  await place.hears('error: CERTIFICATE_UNUSABLE');
+  for (const server of [first, second]) assert.equal(keyOf(await connected(t, server)), 'ec');
+  both(renewed)(place);
+  await place.hears('error: CERTIFICATE_UNUSABLE', 'reload: localhost');
+  for (const server of [first, second]) assert.equal(keyOf(await connected(t, server)), 'ed25519');
+});
+
+test('who has ended it is given nothing more', limit, async (t) => {
+  const place = await CertificateFolder.make(t, served);
+  const certificates = place.open(t);
+  const given: string[] = [];
+  const use =
+    ({ cert }: { cert: string | Buffer }) =>
+    () =>
+      void given.push(String(cert));
+  const detach = certificates.attach(use);
+  detach();
+  both(renewed)(place);
+  await place.hears('reload: localhost');
+  assert.deepEqual(given, [served.cert]);
 });
 
 test('a server that is not made, because of its other options, holds nobody up', limit, async (t) => {
@@ -477,11 +521,13 @@ test('secureContext: an SNICallback’s answer, and a client’s', limit, async 
   });
   assert.equal(keyOf(await connected(t, server)), 'ec');
   const own = { rejectUnauthorized: false, secureContext: certificates.secureContext };
+  const ticketKeys = own.secureContext.context.getTicketKeys();
   const [, peer] = await pair(t, server, own);
   assert.equal(keyOf(peer), 'ec');
   both(renewed)(place);
   await place.hears('reload: localhost');
   assert.equal(keyOf(await connected(t, server)), 'ed25519');
+  assert.deepEqual(certificates.secureContext.context.getTicketKeys(), ticketKeys);
 });
 
 // ---- from a callback ----

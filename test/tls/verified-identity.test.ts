@@ -220,6 +220,12 @@ test('whatever stands in alternative names is what is read, or nothing is', limi
   );
 });
 
+test('no part of a certificate is one', limit, () => {
+  const whole = certificateBytes({ extensions: [altNames(['dns', 'a.example'])] });
+  for (const raw of [...whole.keys()].map((end) => whole.subarray(0, end)).concat(Buffer.concat([whole, whole])))
+    assert.throws(() => verifiedIdentity({ raw } as X509Certificate), { code: 'MILLRACE_ERR_BAD_CERTIFICATE' });
+});
+
 test('whatever the bytes are, there is an identity or the error of this module', limit, () => {
   const whole = certificateBytes({
     extensions: [altNames(['dns', 'a.example'], ['uri', 'spiffe://a/b']), authorityFlag, keyUsage(0x80)],
