@@ -17,12 +17,13 @@ import tls, {
 } from 'millrace/tls';
 import { openCertificatesFrom } from '#src/tls/certificates-from.ts';
 import { CertificateFolder, DAY_MS, localhost, TestClock } from '../support/certificates.ts';
-import { collect, keep, leakGuard, limit, once, type Stage, turns, until } from '../support/net.ts';
+import { collect, keep, leakGuard, once, type Stage, turns, until } from '../support/net.ts';
 import { type Issued, issue, type KeyKind } from '../support/x509.ts';
 
 // The system's watches share one descriptor, which stays.
 await leakGuard(async () => fs.watch('.', { persistent: false }).close());
 
+const limit = { timeout: 60_000 };
 const served = localhost();
 const renewed = localhost({ kind: 'ed25519' });
 
@@ -93,7 +94,7 @@ test(
   },
 );
 
-test('one line: the server watches its files, and ends that when it is closed', { timeout: 60_000 }, async (t) => {
+test('one line: the server watches its files, and ends that when it is closed', limit, async (t) => {
   const place = await CertificateFolder.make(t, served);
   const watched = t.mock.method(fs, 'watch');
   const server = await secure(t, place.options as never);
@@ -200,7 +201,7 @@ test('files that are written again as they were are no news', limit, async (t) =
 });
 
 for (const kind of ['ec', 'rsa', 'ed25519'] as const satisfies KeyKind[])
-  test(`a key of the kind ${kind}, encrypted`, { timeout: 60_000 }, async (t) => {
+  test(`a key of the kind ${kind}, encrypted`, limit, async (t) => {
     const next = localhost({ kind });
     const key = next.privateKey
       .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' })
@@ -303,7 +304,7 @@ for (const [title, code, change] of refusals)
     server.on('certificateError', (error) => events.push(error));
     await change(place);
     await place.hears(`error: ${code}`);
-    await place.pass(60_000);
+    await place.pass(30_000);
     assert.deepEqual(
       events.map((error) => [error instanceof TlsError, error.code]),
       [[true, `MILLRACE_ERR_${code}`]],
@@ -435,10 +436,10 @@ test('a certificate of a short life is expiring in its last fifth', limit, async
   place.open(t);
   await place.pass(10_000);
   place.clock.advance(6 * hourMs);
-  await place.idle();
+  await turns(1);
   assert.deepEqual(place.news, []);
   place.clock.advance(1.1 * hourMs);
-  await place.idle();
+  await turns(1);
   assert.deepEqual(place.news, ['expiring: 0']);
 });
 
