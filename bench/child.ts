@@ -82,6 +82,8 @@ export interface Serving {
   parameter?: string;
   /** The most connections it must hold. */
   connections: number;
+  /** Of a server that speaks TLS: the folder with `key.pem` and `cert.pem`. */
+  certificate?: string;
   /** Whether it will be asked to collect garbage. */
   gc?: boolean;
 }
@@ -100,7 +102,7 @@ export class Server extends Child {
         ...[file, ...(serving.gc ? prepared.gc : []), ...args],
         ...[serving.kind, ...(serving.parameter === undefined ? [] : [serving.parameter])],
       ],
-      rival.env,
+      serving.certificate === undefined ? rival.env : { ...rival.env, BENCH_CERTIFICATE: serving.certificate },
     );
     try {
       const hello = await server.read(10_000);

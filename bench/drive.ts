@@ -8,6 +8,8 @@ export interface Drive {
   kind: Kind;
   /** The server's: see servers/server.ts. */
   parameter?: string;
+  /** Of a server that speaks TLS: the folder with `key.pem` and `cert.pem`. */
+  certificate?: string;
   /** The load's: see load/main.c. */
   mode: string;
   flags: Readonly<Record<string, number | string>>;

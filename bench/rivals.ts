@@ -11,6 +11,9 @@ export type Kind =
   | 'sink'
   | 'send-file'
   | 'receive-file'
+  | 'tls-echo'
+  | 'tls-source'
+  | 'tls-sink'
   | 'program';
 
 export interface Rival {
@@ -44,6 +47,7 @@ const versions = { node22: '22.23.3', node24: '24.21.0', node26: '26.10.0', bun:
 
 const nodeKinds: readonly Kind[] = [
   ...['echo', 'broadcast', 'broadcast-corked', 'source', 'sink', 'send-file', 'receive-file', 'program'],
+  ...['tls-echo', 'tls-source', 'tls-sink'],
 ] as Kind[];
 const plainKinds: readonly Kind[] = ['echo', 'broadcast', 'source', 'sink'];
 const program = (path: string): string => new URL(path, import.meta.url).pathname;
@@ -138,7 +142,7 @@ export const rivals: readonly Rival[] = [
     name: 'bun-node-net',
     about: "Bun's node:net",
     engine: 'node:net',
-    kinds: nodeKinds.filter((kind) => kind !== 'program'),
+    kinds: nodeKinds.filter((kind) => kind !== 'program' && !kind.startsWith('tls-')),
     tier: 'full',
     prepare: (shop) => ({
       command: [bun(shop), program('servers/server.js'), '--impl', 'node-net'],
@@ -161,7 +165,7 @@ export const rivals: readonly Rival[] = [
     name: 'deno-node-net',
     about: "Deno's node:net",
     engine: 'node:net',
-    kinds: nodeKinds.filter((kind) => kind !== 'program'),
+    kinds: nodeKinds.filter((kind) => kind !== 'program' && !kind.startsWith('tls-')),
     tier: 'full',
     prepare: (shop) => ({
       command: [

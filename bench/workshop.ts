@@ -47,6 +47,7 @@ export function withDependencies(shop: Workshop, source: string): string {
 export function fromC(shop: Workshop, name: string, sources: string[], libraries: string[] = []): string {
   const compiler = process.env['CC'] ?? 'cc';
   if (libraries.includes('uring') && !existsSync('/usr/include/liburing.h')) debian(shop, 'liburing-dev');
+  if (libraries.includes('ssl') && !existsSync('/usr/include/openssl/ssl.h')) debian(shop, 'libssl-dev');
   return made(shop, name, sources, (out, [...inputs]) => {
     const files = inputs.filter((path) => path.endsWith('.c'));
     return [

@@ -8,5 +8,17 @@ import { idle, neighbours } from './idle.ts';
 import { latency } from './latency.ts';
 import { programs } from './programs.ts';
 import { smallWrites } from './small-writes.ts';
+import { tls } from './tls.ts';
 
-export const cases: readonly Case[] = [echo, fanOut, smallWrites, bulk, churn, idle, neighbours, latency, programs];
+export const cases: readonly Case[] = [
+  echo,
+  fanOut,
+  smallWrites,
+  bulk,
+  churn,
+  idle,
+  neighbours,
+  latency,
+  tls,
+  programs,
+];

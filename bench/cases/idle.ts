@@ -2,7 +2,7 @@
 // before it, which is what a server has after a burst of connects. And what a message costs among idle neighbours.
 import { freemem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Child, Server } from '../child.ts';
+import { Child, Server, type Serving } from '../child.ts';
 import { columns, load } from '../drive.ts';
 import { mostConnections, residentBytes, withDescriptors } from '../machine.ts';
 import type { Prepared, Rival } from '../rivals.ts';
@@ -21,47 +21,51 @@ export const neighbours: Case = {
   trials: (bench) => [0, ...(bench.options.idleConnections ?? [many()])].map((count) => cost(bench, count)),
 };
 
+/** How memory is shown. */
+export const memoryColumns: Pick<Trial, 'cost' | 'columns'> = {
+  cost: { key: 'bytesPerConnection', head: 'bytes/conn', digits: 0 },
+  columns: [
+    { head: 'before gc', cell: (median) => median('bytesPerConnectionBeforeGc').toFixed(0) },
+    { head: 'empty MiB', cell: (median) => (median('emptyBytes') / 2 ** 20).toFixed(1) },
+    { head: 'full MiB', cell: (median) => (median('fullBytes') / 2 ** 20).toFixed(1) },
+  ],
+};
+
 function memory(bench: Bench, connections: number): Trial {
   return {
     id: `idle-${connections}`,
     title: `idle, ${connections.toLocaleString('en')} connections`,
     parameters: { connections },
-    cost: { key: 'bytesPerConnection', head: 'bytes/conn', digits: 0 },
-    columns: [
-      { head: 'before gc', cell: (median) => median('bytesPerConnectionBeforeGc').toFixed(0) },
-      { head: 'empty MiB', cell: (median) => (median('emptyBytes') / 2 ** 20).toFixed(1) },
-      { head: 'full MiB', cell: (median) => (median('fullBytes') / 2 ** 20).toFixed(1) },
-    ],
+    ...memoryColumns,
     kind: 'echo',
     isQuick: connections === 10_000 || bench.options.idleConnections !== undefined,
     ...(connections === 10_000 ? { breadth: 'all' as const } : {}),
     maxRuns: connections > 20_000 ? 1 : 2,
     overheadSeconds: 2 + connections / 5000,
-    run: async (rival, prepared) => {
-      const server = await Server.start(
-        rival,
-        prepared,
-        { kind: 'echo', connections, gc: true },
-        bench.placement.server,
-      );
-      try {
-        const empty = await settle(server);
-        return await among(bench, server, connections, async () => {
-          const beforeGc = residentBytes(server.pid);
-          const full = await settle(server);
-          return {
-            bytesPerConnection: (full.resident - empty.resident) / connections,
-            bytesPerConnectionBeforeGc: (beforeGc - empty.resident) / connections,
-            emptyBytes: empty.resident,
-            fullBytes: full.resident,
-            socketErrors: full.errors,
-          };
-        });
-      } finally {
-        await server.stop();
-      }
-    },
+    run: (rival, prepared) => measureIdle(bench, rival, prepared, { kind: 'echo', connections }),
   };
+}
+
+/** What connections that stay silent add to a server. */
+export async function measureIdle(bench: Bench, rival: Rival, prepared: Prepared, serving: Serving): Promise<Sample> {
+  const { connections } = serving;
+  const server = await Server.start(rival, prepared, { ...serving, gc: true }, bench.placement.server);
+  try {
+    const empty = await settle(server);
+    return await among(bench, server, connections, async () => {
+      const beforeGc = residentBytes(server.pid);
+      const full = await settle(server);
+      return {
+        bytesPerConnection: (full.resident - empty.resident) / connections,
+        bytesPerConnectionBeforeGc: (beforeGc - empty.resident) / connections,
+        emptyBytes: empty.resident,
+        fullBytes: full.resident,
+        socketErrors: full.errors,
+      };
+    });
+  } finally {
+    await server.stop();
+  }
 }
 
 const active = 50;

@@ -5,7 +5,7 @@
 
 struct slot {
   int fd;
-  bool is_open;
+  bool is_connected, is_open;
   uint32_t received;
   uint64_t began;
 };
@@ -20,9 +20,12 @@ static void watch(int operation, uint32_t index, uint32_t events) {
   if (epoll_ctl(epoll_fd, operation, slots[index].fd, &event)) fail(EXIT_FAILED, "epoll_ctl: %s", strerror(errno));
 }
 
+/** Connected: the message, when everything before it is done. */
 static void say(uint32_t index) {
-  slots[index].is_open = true;
-  if (send(slots[index].fd, pattern + index % PERIOD, opt.size, MSG_NOSIGNAL) != (ssize_t)opt.size)
+  slots[index].is_connected = true;
+  slots[index].is_open = wire_begin(slots[index].fd, index);
+  if (!slots[index].is_open) return;
+  if (wire_send(slots[index].fd, pattern + index % PERIOD, opt.size) != (ssize_t)opt.size)
     fail(EXIT_FAILED, "send on a new connection: %s", strerror(errno));
 }
 
@@ -38,12 +41,14 @@ static void begin(uint32_t index, uint64_t ns) {
 static bool serve(uint32_t index) {
   struct slot *s = &slots[index];
   if (!s->is_open) {
-    finish_connect(s->fd, index);
-    watch(EPOLL_CTL_MOD, index, EPOLLIN);
+    if (!s->is_connected) {
+      finish_connect(s->fd, index);
+      watch(EPOLL_CTL_MOD, index, EPOLLIN);
+    }
     say(index);
     return false;
   }
-  ssize_t got = recv(s->fd, input, sizeof input, 0);
+  ssize_t got = wire_recv(s->fd, input, sizeof input);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (got < 0) fail(EXIT_FAILED, "recv on a new connection: %s", strerror(errno));
   if (got == 0) fail(EXIT_FAILED, "the server closed a connection after %u of %u bytes", s->received, opt.size);
@@ -53,7 +58,7 @@ static bool serve(uint32_t index) {
   if (s->received < opt.size) return false;
   if (measuring) record(now_ns() - s->began);
   operations++;
-  if (!opt.burst) close(s->fd); // this end closes first: TIME_WAIT stays with the load
+  if (!opt.burst) wire_close(s->fd); // this end closes first: TIME_WAIT stays with the load
   open_slots--;
   return true;
 }
@@ -87,7 +92,7 @@ static void bursts_until(uint64_t end_ns) {
     uint64_t began = now_ns();
     for (uint32_t i = 0; i < opt.burst; i++) begin(i, began);
     serve_until(UINT64_MAX);
-    for (uint32_t i = 0; i < opt.burst; i++) close(slots[i].fd);
+    for (uint32_t i = 0; i < opt.burst; i++) wire_close(slots[i].fd);
     usleep(20000); // the server sees the ends of these before the next burst comes
   } while (now_ns() < end_ns);
 }

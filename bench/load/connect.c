@@ -62,29 +62,35 @@ static void watch(int epoll_fd, int operation, int fd, uint32_t index, uint32_t 
 void connect_all(int epoll_fd, int *fds) {
   enum { WINDOW = 256, BURST = 64 };
   struct epoll_event events[WINDOW];
-  bool *is_open = calloc(opt.connections, sizeof *is_open);
-  if (!is_open) fail(EXIT_FAILED, "no memory for %u connections", opt.connections);
+  enum { CONNECTING, BEGINNING, OPEN };
+  uint8_t *state = calloc(opt.connections, sizeof *state);
+  if (!state) fail(EXIT_FAILED, "no memory for %u connections", opt.connections);
   for (uint32_t begun = 0, open = 0; open < opt.connections;) {
     for (uint32_t n = 0; n < BURST && begun < opt.connections && begun - open < WINDOW; n++, begun++) {
-      fds[begun] = begin_connect(begun, &is_open[begun]);
-      watch(epoll_fd, EPOLL_CTL_ADD, fds[begun], begun, is_open[begun] ? EPOLLIN : EPOLLOUT);
-      open += is_open[begun];
+      bool is_connected;
+      fds[begun] = begin_connect(begun, &is_connected);
+      watch(epoll_fd, EPOLL_CTL_ADD, fds[begun], begun, is_connected ? EPOLLIN : EPOLLOUT);
+      if (is_connected) state[begun] = wire_begin(fds[begun], begun) ? OPEN : BEGINNING;
+      open += state[begun] == OPEN;
     }
     // Not faster than a server can accept: a full accept queue drops SYNs, and they come again a second later.
     int count = epoll_wait(epoll_fd, events, WINDOW, begun < opt.connections ? 2 : 100);
     if (count < 0 && errno != EINTR) fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno));
     for (int i = 0; i < count; i++) {
       uint32_t index = events[i].data.u32;
-      if (is_open[index]) {
+      if (state[index] == OPEN) {
         if (events[i].events & (EPOLLERR | EPOLLHUP)) fail(EXIT_FAILED, "connection %u was closed before anything was sent", index);
+        wire_settle(fds[index]);
         continue; // a greeting
       }
-      finish_connect(fds[index], index);
-      is_open[index] = true;
-      watch(epoll_fd, EPOLL_CTL_MOD, fds[index], index, EPOLLIN);
-      open++;
+      if (state[index] == CONNECTING) {
+        finish_connect(fds[index], index);
+        watch(epoll_fd, EPOLL_CTL_MOD, fds[index], index, EPOLLIN);
+      }
+      state[index] = wire_begin(fds[index], index) ? OPEN : BEGINNING;
+      open += state[index] == OPEN;
     }
     if (now_ns() > deadline_ns) fail(EXIT_LIMIT, "time limit: %u of %u connections were open", open, opt.connections);
   }
-  free(is_open);
+  free(state);
 }

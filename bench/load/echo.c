@@ -30,7 +30,7 @@ static void send_more(uint32_t index) {
   bool blocked = false;
   while (c->sent < c->target && !blocked) {
     uint64_t left = c->target - c->sent;
-    ssize_t n = send(fds[index], pattern + c->send_at, left < CHUNK ? left : CHUNK, MSG_NOSIGNAL);
+    ssize_t n = wire_send(fds[index], pattern + c->send_at, left < CHUNK ? left : CHUNK);
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) fail(EXIT_FAILED, "send on connection %u after %" PRIu64 " bytes: %s", index, c->sent, strerror(errno));
@@ -69,7 +69,7 @@ static void issue_due(uint64_t now) {
 
 static void receive(uint32_t index) {
   struct connection *c = &connections[index];
-  ssize_t got = recv(fds[index], input, sizeof input, 0);
+  ssize_t got = wire_recv(fds[index], input, sizeof input);
   if (got < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
     fail(EXIT_FAILED, "recv on connection %u after %" PRIu64 " bytes: %s", index, c->received, strerror(errno));
@@ -161,6 +161,6 @@ void run_echo(void) {
 
   draining = true;
   serve_until(0);
-  for (uint32_t i = 0; i < opt.connections; i++) close(fds[i]);
+  for (uint32_t i = 0; i < opt.connections; i++) wire_close(fds[i]);
   print_result(begin, end);
 }

@@ -15,7 +15,9 @@ void run_idle(void) {
   for (;;) {
     int count = epoll_wait(epoll_fd, &event, 1, 1000);
     if (count < 0 && errno != EINTR) fail(EXIT_FAILED, "epoll_wait: %s", strerror(errno));
-    if (count > 0 && event.data.u32 != STDIN) fail(EXIT_FAILED, "the server closed, or wrote to, idle connection %u", event.data.u32);
+    // EAGAIN: a ticket of TLS, which is no data
+    if (count > 0 && event.data.u32 != STDIN && (wire_recv(fds[event.data.u32], input, sizeof input) >= 0 || errno != EAGAIN))
+      fail(EXIT_FAILED, "the server closed, or wrote to, idle connection %u", event.data.u32);
     if (count > 0 && read(0, input, sizeof input) <= 0) return;
     if (now_ns() > deadline_ns) fail(EXIT_LIMIT, "time limit of %g s while holding idle connections", opt.limit_s);
   }

@@ -29,6 +29,7 @@ struct options {
   double rate;                      // echo: messages a second over all connections, 0: closed loop
   double warmup_s, seconds, limit_s, stall_s;
   bool histogram;
+  bool resumes;                     // TLS: each handshake takes up the session of one before it
 };
 extern struct options opt;
 extern uint64_t deadline_ns;        // of the whole run
@@ -68,6 +69,18 @@ int begin_connect(uint32_t nth, bool *complete);
 void finish_connect(int fd, uint32_t nth);
 /** Opens all and watches them for EPOLLIN, with their index as data. */
 void connect_all(int epoll_fd, int *fds);
+
+// ---- plain.c; in the load that speaks TLS, tls.c
+/** What has to happen between connect and the first byte. Says whether it is done; if not, again when bytes have come. */
+bool wire_begin(int fd, uint32_t nth);
+/** As send(2), recv(2) and close(2). */
+ssize_t wire_send(int fd, const void *data, size_t n);
+ssize_t wire_recv(int fd, void *data, size_t n);
+void wire_close(int fd);
+/** Takes in what has come and is no data. */
+void wire_settle(int fd);
+/** No more will be sent. */
+void wire_finish(int fd);
 
 // ---- the modes
 void run_echo(void);

@@ -1,4 +1,5 @@
-// The load generator: one thread, epoll, no dependency but libc; it knows nothing of the server but what it answers.
+// The load generator: one thread, epoll, no dependency but libc; it knows nothing of the server but what it answers. With
+// tls.c in place of plain.c it is the load that speaks TLS (libssl of the system).
 //
 //   load MODE --port P [--host H] [--pid PID] [--warmup SEC] [--seconds SEC] [--limit SEC] [--histogram] ...
 //
@@ -61,7 +62,7 @@ static void parse(int argc, char **argv) {
     {"size", 1, 0, 's'},      {"in-flight", 1, 0, 'm'}, {"copies", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
     {"bytes", 1, 0, 'y'},     {"burst", 1, 0, 'b'},   {"request", 1, 0, 'R'},  {"answer", 1, 0, 'A'},  {"prelude", 1, 0, 'L'},
      {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 't'},
-    {"limit", 1, 0, 'l'},     {"stall", 1, 0, 'x'},  {"histogram", 0, 0, 'g'}, {0, 0, 0, 0},
+    {"limit", 1, 0, 'l'},     {"stall", 1, 0, 'x'},  {"histogram", 0, 0, 'g'}, {"resume", 1, 0, 'u'}, {0, 0, 0, 0},
   };
   int index = 0;
   for (int letter; (letter = getopt_long(argc, argv, "", table, &index)) != -1;) {
@@ -85,6 +86,7 @@ static void parse(int argc, char **argv) {
       case 'A': opt.answer = optarg; break;
       case 'L': opt.prelude = optarg; break;
       case 'g': opt.histogram = true; break;
+      case 'u': opt.resumes = number(name, optarg, 0, 1) == 1; break;
       default: exit(EXIT_USAGE); // getopt has said why
     }
   }

@@ -22,11 +22,12 @@ static int connect_one(uint32_t nth) {
   struct timeval limit = {.tv_sec = (time_t)opt.stall_s + 1};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  if (!wire_begin(fd, nth)) fail(EXIT_FAILED, "no answer to the handshake");
   return fd;
 }
 
 static ssize_t receive(int fd, uint64_t at) {
-  ssize_t got = recv(fd, input, sizeof input, 0);
+  ssize_t got = wire_recv(fd, input, sizeof input);
   if (got < 0) fail(EXIT_FAILED, "recv after %" PRIu64 " bytes: %s", at, errno == EAGAIN ? "nothing came" : strerror(errno));
   return got;
 }
@@ -36,7 +37,7 @@ static void download(uint32_t nth) {
   uint64_t got = 0;
   for (ssize_t n; (n = receive(fd, got)) > 0; got += (uint64_t)n) compare(blocks + got % BLOCK, (uint64_t)n, nth, got);
   if (got != opt.bytes) fail(EXIT_FAILED, "%" PRIu64 " bytes came instead of %" PRIu64, got, opt.bytes);
-  close(fd);
+  wire_close(fd);
 }
 
 /** The server's answer to the end of the bytes is how many it got, in digits. */
@@ -44,11 +45,11 @@ static void upload(uint32_t nth) {
   int fd = connect_one(nth);
   for (uint64_t sent = 0; sent < opt.bytes;) {
     uint64_t left = opt.bytes - sent;
-    ssize_t n = send(fd, blocks + sent % BLOCK, left < CHUNK ? left : CHUNK, MSG_NOSIGNAL);
+    ssize_t n = wire_send(fd, blocks + sent % BLOCK, left < CHUNK ? left : CHUNK);
     if (n < 0) fail(EXIT_FAILED, "send after %" PRIu64 " bytes: %s", sent, errno == EAGAIN ? "nothing was taken" : strerror(errno));
     sent += (uint64_t)n;
   }
-  shutdown(fd, SHUT_WR);
+  wire_finish(fd);
   uint64_t length = 0;
   char answer[32] = "";
   for (ssize_t n; (n = receive(fd, length)) > 0; length += (uint64_t)n) {
@@ -56,7 +57,7 @@ static void upload(uint32_t nth) {
     memcpy(answer + length, input, (size_t)n);
   }
   if (strtoull(answer, NULL, 10) != opt.bytes) fail(EXIT_FAILED, "the server got '%s' bytes instead of %" PRIu64, answer, opt.bytes);
-  close(fd);
+  wire_close(fd);
 }
 
 static void run(void (*transfer)(uint32_t)) {

@@ -12,21 +12,24 @@
 //   source B                     sends B bytes of `block`, as fast as they are taken, then ends
 //   sink                         counts what comes; at its end answers the count in digits and ends
 //   send-file F, receive-file F  by pipe(), from and to a file; the latter answers like `sink`
-import { createReadStream, createWriteStream } from 'node:fs';
-import type { Socket } from 'node:net';
+//   tls-echo, tls-source B, tls-sink  the same over TLS, with key.pem and cert.pem of the folder BENCH_CERTIFICATE
+import { createReadStream, createWriteStream, readFileSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { join } from 'node:path';
+import type { TlsOptions } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { announce, answerUntilEnd, block } from './answers.ts';
-
-type Net = Pick<typeof import('node:net'), 'createServer'> & { engine?: string };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { impl: { type: 'string', default: 'millrace' } },
 });
-const [kind = '', parameter = ''] = positionals;
+const [name = '', parameter = ''] = positionals;
+const isTls = name.startsWith('tls-');
+const kind = isTls ? name.slice(4) : name;
 if (values.impl !== 'millrace' && values.impl !== 'node-net')
   throw new Error(`--impl must be millrace or node-net, not ${values.impl}`);
-const net: Net = values.impl === 'millrace' ? await import('millrace') : await import('node:net');
+const isOurs = values.impl === 'millrace';
 
 const sockets = new Set<Socket>();
 let errors = 0;
@@ -80,22 +83,38 @@ const kinds: Record<string, (socket: Socket) => void> = {
 };
 
 const serve = kinds[kind];
-if (!serve) throw new Error(`there is no kind '${kind}', only ${Object.keys(kinds).join(', ')}`);
+if (!serve) throw new Error(`there is no kind '${name}', only ${Object.keys(kinds).join(', ')}`);
 
 // noDelay for everybody: with Nagle's algorithm the last segment of a large echo can wait 40 ms for a delayed ACK.
 // The half of an echo connection that is still open is closed by Node, as by default; an upload's answer comes after its end.
 const allowHalfOpen = kind === 'sink' || kind === 'receive-file';
-const server = net.createServer({ noDelay: true, allowHalfOpen }, (socket) => {
+const options = { noDelay: true, allowHalfOpen };
+function accept(socket: Socket): void {
   sockets.add(socket);
   socket.on('error', () => errors++);
   socket.on('close', () => sockets.delete(socket));
-  serve(socket);
-});
+  serve?.(socket);
+}
+
+async function plainServer(): Promise<[server: Server, engine: string]> {
+  const net = isOurs ? await import('millrace') : await import('node:net');
+  return [net.createServer(options, accept), 'engine' in net ? (net.engine as string) : 'node:net'];
+}
+
+async function tlsServer(): Promise<[server: Server, engine: string]> {
+  const folder = process.env['BENCH_CERTIFICATE'] ?? '';
+  const [key, cert] = ['key.pem', 'cert.pem'].map((file) => readFileSync(join(folder, file)));
+  const tls = isOurs ? await import('millrace/tls') : await import('node:tls');
+  const own = 'engine' in tls && tls.engine === 'openssl' ? (await import('millrace')).engine : "node's tls";
+  return [tls.createServer({ ...options, key, cert } as TlsOptions, accept), isOurs ? own : 'node:net'];
+}
+
+const [server, engine] = await (isTls ? tlsServer() : plainServer());
 
 // The backlog is as long as the kernel allows, so that opening thousands at once loses no SYN.
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => {
   const { port } = server.address() as { port: number };
-  announce(port, net.engine ?? 'node:net');
+  announce(port, engine);
 });
 
 await answerUntilEnd(() => ({ connections: sockets.size, errors }));
