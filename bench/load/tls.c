@@ -40,7 +40,10 @@ bool wire_begin(int fd, uint32_t nth) {
   if (!ssl) {
     ssl = connections[fd] = SSL_new(context);
     if (!ssl || !SSL_set_fd(ssl, fd)) fail(EXIT_FAILED, "no memory for connection %u", nth);
-    if (session && SSL_set_session(ssl, session)) SSL_set_app_data(ssl, session); // one to take up
+    // A copy: OpenSSL takes up each session of TLS 1.3 only once, and servers send none for a resumed one.
+    SSL_SESSION *copy = session ? SSL_SESSION_dup(session) : NULL;
+    if (copy && SSL_set_session(ssl, copy)) SSL_set_app_data(ssl, session);
+    SSL_SESSION_free(copy);
   }
   ERR_clear_error();
   int result = SSL_connect(ssl);
