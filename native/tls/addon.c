@@ -62,8 +62,6 @@ static bool get_bytes(napi_env env, napi_value value, struct bytes *out) {
 
 static void *get_held(napi_env env, napi_value value, u32 kind) {
   struct held *held = NULL;
-  napi_valuetype type;
-  if (napi_typeof(env, value, &type) != napi_ok || type != napi_external) return NULL;
   if (napi_get_value_external(env, value, (void **)&held) != napi_ok || held->kind != kind) return NULL;
   return held->thing;
 }
@@ -224,9 +222,13 @@ static napi_value answer(napi_env env, struct connection *c, u32 events, size_t 
   return result;
 }
 
-/* feed(connection, memory, start, length) -> events; plain and encrypted bytes in the memory of setUp */
+/* feed(connection, memory, start, length[, plain, plainStart]) -> events; encrypted bytes, and plain ones if no other place is
+ * given for them, in the memory of setUp
+ */
 static napi_value Feed(napi_env env, napi_callback_info info) {
-  ARGUMENTS(4);
+  napi_value args[6];
+  size_t argc = 6;
+  if (napi_get_cb_info(env, info, &argc, args, NULL, NULL) != napi_ok || argc < 4) return number(env, -1);
   struct instance *instance = get_instance(env);
   struct connection *c = get_connection(env, args[0]);
   struct bytes memory;
@@ -235,10 +237,15 @@ static napi_value Feed(napi_env env, napi_callback_info info) {
   if (!get_bytes(env, args[1], &memory) || napi_get_value_uint32(env, args[2], &start) != napi_ok ||
       napi_get_value_uint32(env, args[3], &length) != napi_ok || start > memory.length || length > memory.length - start)
     return number(env, EVENT_FREED);
-  size_t plain = 0;
+  struct bytes plain = { instance->plain, instance->plain_room };
+  u32 plain_start = 0;
+  if (argc == 6 && (!get_bytes(env, args[4], &plain) || napi_get_value_uint32(env, args[5], &plain_start) != napi_ok ||
+                    plain_start > plain.length || plain.length - plain_start < RECORD_BYTES))
+    return number(env, EVENT_FREED);
+  size_t used = 0;
   connection_aim(c, instance->encrypted, instance->encrypted_room);
-  u32 events = connection_feed(c, memory.data + start, length, instance->plain, instance->plain_room, &plain);
-  return answer(env, c, events, length - c->in_left, plain);
+  u32 events = connection_feed(c, memory.data + start, length, plain.data + plain_start, plain.length - plain_start, &used);
+  return answer(env, c, events, length - c->in_left, used);
 }
 
 /* write(connection, memory, start, length, out, outStart, outRoom) -> events; encrypted bytes from outStart on */

@@ -8,6 +8,25 @@ static struct connection *connection_of(const SSL *ssl) { return SSL_get_ex_data
 
 /* ---- the two ends of the SSL ---- */
 
+/* RFC 8446, 5.1: a header of five bytes ends with the length of what follows. OpenSSL reads no further than one record. */
+static void follow_record(struct connection *c, u8 *to, size_t length) {
+  if (!c->record || to != c->record + c->record_length) {
+    c->record = to;
+    c->record_length = 0;
+  }
+  c->record_length += length;
+  for (; length && !c->body_left; length--, to++) {
+    static const u32 header = 5;
+    if (++c->header_bytes > 3) c->body_length = c->body_length << 8 | *to;
+    if (c->header_bytes < header) continue;
+    c->body_left = c->body_length;
+    c->header_bytes = c->body_length = 0;
+  }
+  c->body_left -= length < c->body_left ? (u32)length : c->body_left;
+}
+
+static bool is_between_records(const struct connection *c) { return !c->header_bytes && !c->body_left; }
+
 static int read_encrypted(BIO *bio, char *to, int room) {
   struct connection *c = BIO_get_data(bio);
   BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_RETRY);
@@ -18,6 +37,7 @@ static int read_encrypted(BIO *bio, char *to, int room) {
   }
   size_t length = (size_t)room < c->in_left ? (size_t)room : c->in_left;
   __builtin_memcpy(to, c->in, length);
+  follow_record(c, (u8 *)to, length);
   c->in += length;
   c->in_left -= length;
   return (int)length;
@@ -152,18 +172,41 @@ static u32 settle(struct connection *c, int result) {
   return EVENT_FAILED;
 }
 
+/* The queue is the thread's: Node's crypto must not find what is ours, nor SSL_get_error what is Node's. */
+static void clear_errors(void) {
+  if (ERR_peek_error()) ERR_clear_error();
+}
+
 static u32 take_events(struct connection *c) {
   u32 events = c->events;
   c->events = 0;
-  if (ERR_peek_error()) ERR_clear_error(); /* the queue is the thread's: Node's crypto must not find what is ours */
+  clear_errors();
   return events;
+}
+
+/* The record whose plain bytes were just read is erased where it lies. SSL_OP_CLEANSE_PLAINTEXT does so slowly, and erases
+ * the whole buffer each time that it is given back. What was read last is that record (a key update, which changes buffers,
+ * would stand before it), and its buffer is there: it goes with SSL_free_buffers only. */
+static void erase_record(struct connection *c) {
+  if (!c->record) return;
+  __builtin_memset(c->record, 0, c->record_length);
+  __asm__ volatile("" : : "r"(c->record) : "memory");
+  c->record = NULL;
+}
+
+/* OpenSSL's buffers, 16 KB and more each, are there while they hold something: of all connections only a few have some, and
+ * those have just been used. */
+static void give_buffers(struct connection *c) {
+  /* OpenSSL 3.0 itself forgets to look whether it has read a header and no more, or a part of a handshake's record. */
+  if (c->has_failed || !is_between_records(c) || SSL_has_pending(c->ssl)) return;
+  if (SSL_free_buffers(c->ssl)) c->record = NULL;
 }
 
 u32 connection_feed(struct connection *c, const u8 *in, size_t length, u8 *plain, size_t room, size_t *plain_bytes) {
   u32 events = 0;
   size_t used = 0;
   if (c->has_failed) return EVENT_FAILED;
-  ERR_clear_error();
+  clear_errors();
   c->in = in;
   c->in_left = length;
   if (!c->is_secure) {
@@ -173,7 +216,7 @@ u32 connection_feed(struct connection *c, const u8 *in, size_t length, u8 *plain
   } else {
     for (;;) {
       size_t bytes = 0;
-      if (used == room) {
+      if (room - used < RECORD_BYTES) {
         events = EVENT_MORE;
         break;
       }
@@ -183,10 +226,13 @@ u32 connection_feed(struct connection *c, const u8 *in, size_t length, u8 *plain
         break;
       }
       used += bytes;
+      erase_record(c);
+      if (!c->in_left) break; /* another call would find nothing */
     }
   }
   *plain_bytes = used;
   c->in = NULL;
+  give_buffers(c);
   return events | take_events(c);
 }
 
@@ -194,7 +240,7 @@ u32 connection_write(struct connection *c, const u8 *data, size_t length) {
   size_t written;
   if (c->has_failed) return EVENT_FAILED;
   if (!length) return 0;
-  ERR_clear_error();
+  clear_errors();
   c->in_left = 0;
   int result = SSL_write_ex(c->ssl, data, length, &written);
   u32 events = result == 1 ? 0 : settle(c, result);
@@ -203,14 +249,16 @@ u32 connection_write(struct connection *c, const u8 *data, size_t length) {
     c->has_failed = true;
     events = EVENT_FAILED;
   }
+  give_buffers(c);
   return events | take_events(c);
 }
 
 u32 connection_shutdown(struct connection *c) {
   if (c->has_failed || !c->is_secure) return 0;
-  ERR_clear_error();
+  clear_errors();
   c->in_left = 0;
   SSL_shutdown(c->ssl);
+  give_buffers(c);
   return take_events(c);
 }
 

@@ -45,8 +45,7 @@ struct context *context_open(int min_version, int max_version, uint64_t options)
     context_close(context);
     return NULL;
   }
-  SSL_CTX_set_options(ctx, options | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CLEANSE_PLAINTEXT);
-  SSL_CTX_ctrl(ctx, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, NULL);
+  SSL_CTX_set_options(ctx, options | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_MODE,
                SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR, NULL);
   SSL_CTX_sess_set_new_cb(ctx, on_new_session);

@@ -139,6 +139,8 @@ typedef int verify_cb(int ok, X509_STORE_CTX *);
   F(int, SSL_do_handshake, (SSL *))                                                                                  \
   F(int, SSL_read_ex, (SSL *, void *, size_t, size_t *))                                                             \
   F(int, SSL_write_ex, (SSL *, const void *, size_t, size_t *))                                                      \
+  F(int, SSL_free_buffers, (SSL *))                                                                                  \
+  F(int, SSL_has_pending, (const SSL *))                                                                             \
   F(int, SSL_shutdown, (SSL *))                                                                                      \
   F(int, SSL_get_error, (const SSL *, int))                                                                          \
   F(const char *, SSL_get_version, (const SSL *))                                                                    \
@@ -181,7 +183,7 @@ enum { /* ssl.h, tls1.h, bio.h, x509_vfy.h */
   SSL_ERROR_ZERO_RETURN = 6, SSL_ERROR_WANT_CLIENT_HELLO_CB = 11,
   SSL_VERIFY_NONE = 0, SSL_VERIFY_PEER = 1, SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 2,
   SSL_SESS_CACHE_BOTH = 3, SSL_SESS_CACHE_NO_INTERNAL = 0x300, SSL_SESS_CACHE_NO_AUTO_CLEAR = 0x80,
-  SSL_MODE_RELEASE_BUFFERS = 0x10, SSL_RECEIVED_SHUTDOWN = 2,
+  SSL_RECEIVED_SHUTDOWN = 2,
   SSL_CTRL_MODE = 33, SSL_CTRL_SET_SESS_CACHE_MODE = 44, SSL_CTRL_SET_MAX_SEND_FRAGMENT = 52,
   SSL_CTRL_SET_TLSEXT_HOSTNAME = 55, SSL_CTRL_SET_STATUS_CB = 63, SSL_CTRL_SET_STATUS_TYPE = 65,
   SSL_CTRL_GET_STATUS_RESP = 70, SSL_CTRL_SET_STATUS_RESP = 71, SSL_CTRL_SET_TICKET_KEY_CB = 72,
@@ -197,7 +199,6 @@ enum { /* ssl.h, tls1.h, bio.h, x509_vfy.h */
   EVP_RSA = 6, EVP_DH = 28, EVP_EC = 408, EVP_X25519 = 1034, EVP_X448 = 1035,
   TLS1_3 = 0x304, PEM_R_NO_START_LINE = 108, ERR_LIB_PEM_ = 9,
 };
-#define SSL_OP_CLEANSE_PLAINTEXT ((uint64_t)1 << 1)
 #define SSL_OP_NO_COMPRESSION ((uint64_t)1 << 17)
 #define SSL_OP_NO_RENEGOTIATION ((uint64_t)1 << 30)
 

@@ -68,6 +68,8 @@ enum event { /* what a call has brought about; src/tls/native.ts has the same */
   EVENT_FREED = 512 /* the connection is over */
 };
 
+enum { RECORD_BYTES = 16384 }; /* RFC 8446, 5.1: plain bytes of one record, at most */
+
 enum wait { WAIT_NEVER = 0, WAIT_WANTED, WAIT_NOW, WAIT_DONE };
 
 enum { MOST_SESSIONS = 8 }; /* tickets of one flight that are kept for JavaScript */
@@ -87,6 +89,10 @@ struct connection {
   /* where encrypted bytes come from and go to within a call */
   const u8 *in;
   size_t in_left;
+  /* of the record that OpenSSL reads: where it is put, and decrypted in place; what is known of its header, and missing */
+  u8 *record;
+  size_t record_length;
+  u32 header_bytes, body_length, body_left;
   u8 *out;
   size_t out_used, out_room;
   struct bytes spilled; /* what found no room there */

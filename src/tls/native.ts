@@ -107,8 +107,18 @@ export interface TlsNative {
   shareRoots(context: NativeContext, roots: NativeContext): number;
   contextBytes(context: NativeContext, which: 0 | 1): Buffer | null;
   open(context: NativeContext, isServer: boolean): NativeConnection | -1;
-  /** Encrypted bytes in. @returns `EVENT` bits; `status` says how many plain and encrypted bytes came out @hot */
-  feed(connection: NativeConnection, memory: Uint8Array, start: number, length: number): number;
+  /**
+   * Encrypted bytes in. @returns `EVENT` bits; `status` says how many plain and encrypted bytes came out: the former into
+   * `plain` of `setUp`, or behind `outStart` of `out`, which has room for `RECORD_BYTES` at least. @hot
+   */
+  feed(
+    connection: NativeConnection,
+    memory: Uint8Array,
+    start: number,
+    length: number,
+    out?: Uint8Array,
+    outStart?: number,
+  ): number;
   /** Plain bytes in, encrypted bytes into `out` from `outStart`, at most `outRoom`. @returns `EVENT` bits @hot */
   write(
     connection: NativeConnection,
