@@ -14,7 +14,6 @@ import type { Turn } from '../engine/turn.ts';
 import { errnoException, socketClosed } from '../net/errors.ts';
 import { deliver, Handle } from '../net/handle.ts';
 import type { OnRead } from '../net/on-read.ts';
-import { copyOut } from '../net/slab.ts';
 import type { SocketClass } from '../net/socket.ts';
 import { kHasWriteCallbacks, kLastWriteBytes, kOnEnd, kOnRead, kTurnCork } from '../net/symbols.ts';
 import { opensslError, verifyError } from './errors.ts';
@@ -26,19 +25,17 @@ import {
   type NativeConnection,
   type NativeContext,
   plain,
-  plainWords,
   STATUS,
   status,
   type TlsNative,
 } from './native.ts';
+import { makeRoom, RECORD_BYTES, slab, slabStart, takePlain } from './plain.ts';
 import { giveBuffer, PLAIN_BYTES_OF_BUFFER, takeBuffer } from './records.ts';
 
 /** Plain bytes of one write that are encrypted at once; the next when the kernel has taken them. */
 const BATCH_BYTES = 262144;
 /** Small writes are gathered up to here before they are encrypted: their records share a send. */
 const GATHER_BYTES = PLAIN_BYTES_OF_BUFFER;
-/** RFC 8446, 5.1: the most that one record holds. */
-const RECORD_BYTES = 16384;
 /** What a record needs beyond its plain bytes, at most: header, IV, MAC, padding. */
 const RECORD_OVERHEAD = 128;
 /** A peer that asks for answers (key updates) and does not read them is not read from any more. */
@@ -178,7 +175,8 @@ export class TlsHandle {
     let events = 0;
     try {
       for (;;) {
-        events = native.feed(ssl, memory, start, length);
+        makeRoom();
+        events = native.feed(ssl, memory, start, length, slab, slabStart);
         if (events & EVENT.FREED) return;
         const plainBytes = status[STATUS.PLAIN] as number;
         const consumed = status[STATUS.CONSUMED] as number;
@@ -282,10 +280,8 @@ export class TlsHandle {
     this.bytesRead += length;
     if (socket.destroyed) return;
     const onRead = socket[kOnRead];
-    const wantsMore =
-      onRead === null
-        ? deliver(socket, copyOut(plainSource, 0, length))
-        : onRead.take(socket, Buffer.from(plain.subarray(0, length)), 0, length);
+    const chunk = takePlain(length);
+    const wantsMore = onRead === null ? deliver(socket, chunk) : onRead.take(socket, chunk, 0, length);
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 
@@ -376,7 +372,8 @@ export class TlsHandle {
     let batch = 0;
     while (this.#nextPiece < this.#pieces.length && batch < BATCH_BYTES) {
       const { chunk } = this.#pieces[this.#nextPiece] as Piece;
-      if (typeof chunk !== 'string' && chunk.byteLength - this.#pieceOffset > GATHER_BYTES) {
+      const isLast = this.#nextPiece + 1 === this.#pieces.length;
+      if (typeof chunk !== 'string' && (isLast || chunk.byteLength - this.#pieceOffset > GATHER_BYTES)) {
         const length = Math.min(chunk.byteLength - this.#pieceOffset, PLAIN_BYTES_OF_BUFFER);
         this.#encrypt(chunk, this.#pieceOffset, length);
         this.#advance(length, chunk.byteLength);
@@ -671,6 +668,3 @@ export class TlsHandle {
 
 /** Where small writes are gathered to be encrypted. */
 const gathered = Buffer.alloc(GATHER_BYTES);
-
-/** What `copyOut` takes for receive buffers. */
-const plainSource = { memory: plain, words: plainWords } as unknown as Parameters<typeof copyOut>[0];
