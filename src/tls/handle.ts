@@ -41,6 +41,8 @@ const RECORD_OVERHEAD = 128;
 /** A peer that asks for answers (key updates) and does not read them is not read from any more. */
 const MOST_OUTGOING_BYTES = 1048576;
 
+const NONE: readonly Piece[] = [];
+
 type WriteCallback = (error?: Error | null) => void;
 
 /** What the handshake and its end are told to: src/tls/socket.ts. */
@@ -69,6 +71,7 @@ export class TlsHandle {
   isSecure = false;
   isClosing = false;
   readonly isServer: boolean;
+  #inner: Handle | null = null;
   #isReading = false;
   #isStarted = false;
   #isFeeding = false;
@@ -80,7 +83,7 @@ export class TlsHandle {
   #hasEnded = false;
   #hasFailed = false;
   // Out.
-  #pieces: Piece[] = [];
+  #pieces: readonly Piece[] = NONE;
   #nextPiece = 0;
   /** Bytes of the next piece that are encrypted already. */
   #pieceOffset = 0;
@@ -107,10 +110,14 @@ export class TlsHandle {
     raw[kOnRead] = this as unknown as OnRead; // bytes and FIN come here
   }
 
-  /** The plain socket has a connection. */
+  /** The handle of the plain socket while that has a connection. @hot */
   get inner(): Handle | null {
+    const known = this.#inner;
+    if (known !== null && known.fd >= 0 && !known.isClosing) return known;
     const handle: unknown = this.raw._handle;
-    return handle instanceof Handle && handle.fd >= 0 && !handle.isClosing && !this.raw.connecting ? handle : null;
+    const isOpen = handle instanceof Handle && handle.fd >= 0 && !handle.isClosing && !this.raw.connecting;
+    this.#inner = isOpen ? handle : null;
+    return this.#inner;
   }
 
   /** From now on: records are read, and sent when nothing is in front of them. */
@@ -346,11 +353,18 @@ export class TlsHandle {
 
   /** @hot */
   write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: WriteCallback): void {
-    this.writev([{ chunk, encoding }], callback);
+    const isOne = typeof chunk !== 'string' && chunk.byteLength > 0 && chunk.byteLength <= PLAIN_BYTES_OF_BUFFER;
+    if (!isOne || this.isClosing || this.#hasFailed || !this.socket?._secureEstablished) {
+      this.writev([{ chunk, encoding }], callback);
+      return;
+    }
+    this.#callback = callback;
+    this.#encrypt(chunk, 0, chunk.byteLength);
+    this.#pump();
   }
 
   /** @hot */
-  writev(pieces: Piece[], callback: WriteCallback): void {
+  writev(pieces: readonly Piece[], callback: WriteCallback): void {
     if (this.isClosing || this.#hasFailed) {
       callback(socketClosed());
       return;
@@ -489,31 +503,33 @@ export class TlsHandle {
 
   /** Everything that is ready goes to the plain handle, one write at a time. @hot */
   #pump(): void {
+    if (this.#outgoing.length === 0 || this.#isSending || this.#holds > 0) return;
     const { inner } = this;
-    if (this.#isSending || this.#holds > 0 || this.#outgoing.length === 0 || inner === null || inner.isClosing) return;
+    if (inner === null) return;
     const pieces = this.#outgoing;
-    this.#outgoing = [];
+    const buffers = this.#buffersInFlight; // empty
     this.#buffersInFlight = this.#buffers;
-    this.#buffers = [];
+    this.#buffers = buffers;
     this.#isSending = true;
     this.#inFlight = this.#outgoingBytes;
-    if (pieces.length === 1) inner.write(pieces[0] as Uint8Array, 'buffer' as BufferEncoding, this.#sent);
-    else
-      inner.writev(
-        pieces.map((chunk) => ({ chunk, encoding: 'buffer' as BufferEncoding })),
-        this.#sent,
-      );
+    if (pieces.length === 1) {
+      inner.write(pieces.pop() as Uint8Array, 'buffer' as BufferEncoding, this.#sent);
+      return;
+    }
+    this.#outgoing = [];
+    inner.writev(
+      pieces.map((chunk) => ({ chunk, encoding: 'buffer' as BufferEncoding })),
+      this.#sent,
+    );
   }
 
   /** @hot */
   readonly #sent = (error?: Error | null): void => {
     this.#isSending = false;
+    const wasFull = this.#outgoingBytes > MOST_OUTGOING_BYTES;
     this.#outgoingBytes -= this.#inFlight;
     this.#inFlight = 0;
-    if (this.#buffersInFlight.length > 0) {
-      for (const buffer of this.#buffersInFlight) giveBuffer(buffer);
-      this.#buffersInFlight = [];
-    }
+    while (this.#buffersInFlight.length > 0) giveBuffer(this.#buffersInFlight.pop() as Buffer);
     if (this.socket?._secureEstablished) this.socket._unrefTimer();
     if (error) {
       this.#afterSend(error);
@@ -521,7 +537,7 @@ export class TlsHandle {
     }
     if (this.#outgoing.length > 0) this.#pump();
     else this.#afterSend(null);
-    if (!this.isClosing) this.#settleRead();
+    if (wasFull && !this.isClosing) this.#settleRead();
   };
 
   /** All that was encrypted is sent: the next batch, or the stream is told. */
@@ -543,7 +559,7 @@ export class TlsHandle {
       return;
     }
     this.#callback = null;
-    this.#pieces = [];
+    this.#pieces = NONE;
     const { socket } = this;
     if (socket !== null) socket[kLastWriteBytes] = 0;
     callback(error);
