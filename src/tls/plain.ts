@@ -11,6 +11,13 @@ const SLAB_BYTES = 65536;
 /** RFC 8446, 5.1: the most that one record holds; less room is of no use. */
 export const RECORD_BYTES = 16384;
 const LEAST_HANDED_OUT = SLAB_BYTES / 8;
+/**
+ * V8 counts slabs, but they fill no part of its young generation: without other garbage, every 64 MB of them bring a full
+ * collection, which costs more than the records do, where a young one would have freed them. Some words of garbage with each
+ * slab let the young one come first: docs/decisions/0081-tls-cost.md.
+ */
+const GARBAGE_WORDS = 2400;
+export let garbage: unknown[] = [];
 
 // The first slab comes with the first record.
 export let slab: Buffer = Buffer.alloc(0);
@@ -28,6 +35,7 @@ export function makeRoom(): void {
   words = new Int32Array(slab.buffer);
   source = { memory: slab, words } as unknown as Parameters<typeof copyOut>[0];
   slabStart = 0;
+  garbage = new Array(GARBAGE_WORDS);
 }
 
 /** What was decrypted last, for good. @hot */
