@@ -40,7 +40,7 @@ export const goals: readonly Goal[] = [
   { trials: /^tls-bulk-/, atMost: 0.65, of: 'node' },
   { trials: /^tls-full$/, atMost: 0.85, of: 'node' },
   { trials: /^tls-resumed$/, atMost: 0.6, of: 'node' },
-  { trials: /^tls-idle$/, atMost: 0.7, of: 'node' },
+  { trials: /^tls-idle-/, atMost: 0.7, of: 'node' },
   // The direct tier.
   { tier: 'direct', trials: /^echo-64x50x1$/, ring: 'io_uring', atMost: 0.5, of: 'node' },
   { tier: 'direct', trials: /^echo-64x50x1$/, ring: 'io_uring', atMost: 1.15, of: 'c-uring' },

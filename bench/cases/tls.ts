@@ -11,7 +11,6 @@ import { Unavailable } from '../workshop.ts';
 import { measureIdle, memoryColumns } from './idle.ts';
 
 const bulkBytes = 64 * 2 ** 20;
-const idleConnections = 2000;
 
 export const tls: Case = {
   name: 'tls',
@@ -28,7 +27,7 @@ export const tls: Case = {
     }),
     handshake(bench, 'tls-full', 'full handshake', {}),
     handshake(bench, 'tls-resumed', 'resumed handshake', { resume: 1 }),
-    idle(bench),
+    ...(bench.options.idleConnections ?? [10_000]).map((count) => idle(bench, count)),
   ],
 };
 
@@ -72,20 +71,20 @@ function handshake(bench: Bench, id: string, what: string, flags: Record<string,
   });
 }
 
-function idle(bench: Bench): Trial {
+function idle(bench: Bench, connections: number): Trial {
   return {
-    id: 'tls-idle',
-    title: `TLS, idle, ${idleConnections.toLocaleString('en')} connections after their handshake`,
-    parameters: { connections: idleConnections },
+    id: `tls-idle-${connections}`,
+    title: `TLS, idle, ${connections.toLocaleString('en')} connections after their handshake`,
+    parameters: { connections },
     ...memoryColumns,
     kind: 'tls-echo',
     isQuick: false,
     breadth: 'narrow',
     maxRuns: 2,
-    overheadSeconds: 5,
+    overheadSeconds: 2 + connections / 1000,
     run: (rival, prepared): Promise<Sample> =>
       measureIdle(withTls(bench), rival, prepared, {
-        ...{ kind: 'tls-echo', connections: idleConnections, certificate: certificate(bench) },
+        ...{ kind: 'tls-echo', connections, certificate: certificate(bench) },
       }),
   };
 }

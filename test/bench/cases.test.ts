@@ -7,7 +7,8 @@ import { cases } from '../../bench/cases/cases.ts';
 import { buildLoad } from '../../bench/load/build.ts';
 import { readOptions } from '../../bench/options.ts';
 import { rivals } from '../../bench/rivals.ts';
-import type { Bench } from '../../bench/trial.ts';
+import type { Bench, Sample } from '../../bench/trial.ts';
+import { Unavailable } from '../../bench/workshop.ts';
 
 const isPossible = process.platform === 'linux' && spawnSync(process.env['CC'] ?? 'cc', ['--version']).status === 0;
 const root = process.cwd();
@@ -30,8 +31,15 @@ for (const one of cases) {
       test(`${trial.id} runs for ${rival.name}`, {
         timeout: 30_000,
         skip: isPossible ? false : 'needs Linux and cc',
-      }, async () => {
-        const sample = await trial.run(rival, rival.prepare(shop));
+      }, async (t) => {
+        let sample: Sample;
+        try {
+          sample = await trial.run(rival, rival.prepare(shop));
+        } catch (error) {
+          if (!(error instanceof Unavailable)) throw error;
+          t.skip(error.message); // TLS needs OpenSSL's headers
+          return;
+        }
         const cost = sample[trial.cost.key];
         assert.ok(cost !== undefined && !Number.isNaN(cost), `no ${trial.cost.key} in ${JSON.stringify(sample)}`);
         assert.equal(sample['socketErrors'], 0);

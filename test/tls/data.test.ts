@@ -1,10 +1,11 @@
 /** Bytes through records: sizes, order, backpressure, the ends. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import net from 'node:net';
 import test from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import tls from 'millrace/tls';
-import { collect, leakGuard, once, settled, take, until } from '../support/net.ts';
+import { collect, keep, leakGuard, once, settled, take, until } from '../support/net.ts';
 import { needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
@@ -43,6 +44,45 @@ test('strings, buffers and empty pieces of one turn arrive in order', needsOpens
   const expected = `${all.join('')}${'x'.repeat(200_000)}end`;
   assert.equal(String(await collect(peer)), expected);
 });
+
+test('records that come in pieces are whole', needsOpenssl, async (t) => {
+  const server = await secure(t, {}, (peer) => peer.pipe(peer));
+  const relay = net.createServer({ noDelay: true }, (from) => {
+    const to = keep(
+      t,
+      net.connect({ port: (server.address() as net.AddressInfo).port, host: '127.0.0.1', noDelay: true }),
+    );
+    keep(t, from).on('error', () => {});
+    to.on('error', () => {}).pipe(from);
+    from.on('data', (data: Buffer) => {
+      from.pause();
+      // The handshake as it is; then cuts before, within and behind headers.
+      void inPieces(to, data, to.bytesRead > 0 && data.length > 1000 ? [1, 4, 1, 5, 2, 3, 16406] : [5, 1, 7]).then(() =>
+        from.resume(),
+      );
+    });
+  });
+  await once(relay.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => void relay.close());
+  const { port } = relay.address() as net.AddressInfo;
+  const client = await secured(t, server, { host: '127.0.0.1', port });
+  for (const size of [1, 100, 16384, 16385, 50_000]) {
+    const sent = randomBytes(size);
+    const back = take(client, size);
+    client.write(sent);
+    assert.ok(sent.equals(await back), `${size} bytes`);
+  }
+});
+
+/** Each piece in a turn of its own; sizes from `cuts`, again and again. */
+async function inPieces(to: net.Socket, data: Buffer, cuts: number[]): Promise<void> {
+  for (let start = 0, i = 0; start < data.length; i++) {
+    const end = Math.min(data.length, start + (cuts[i % cuts.length] as number));
+    await new Promise((resolve) => to.write(data.subarray(start, end), resolve));
+    await new Promise(setImmediate);
+    start = end;
+  }
+}
 
 test('what is written before the handshake is sent behind it', needsOpenssl, async (t) => {
   const server = await secure(t);
