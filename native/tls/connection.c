@@ -8,9 +8,11 @@ static struct connection *connection_of(const SSL *ssl) { return SSL_get_ex_data
 
 /* ---- the two ends of the SSL ---- */
 
+static bool is_between_records(const struct connection *c) { return !c->header_bytes && !c->body_left; }
+
 /* RFC 8446, 5.1: a header of five bytes ends with the length of what follows. OpenSSL reads no further than one record. */
 static void follow_record(struct connection *c, u8 *to, size_t length) {
-  if (!c->record || to != c->record + c->record_length) {
+  if (is_between_records(c) || !c->record || to != c->record + c->record_length) {
     c->record = to;
     c->record_length = 0;
   }
@@ -24,8 +26,6 @@ static void follow_record(struct connection *c, u8 *to, size_t length) {
   }
   c->body_left -= length < c->body_left ? (u32)length : c->body_left;
 }
-
-static bool is_between_records(const struct connection *c) { return !c->header_bytes && !c->body_left; }
 
 static int read_encrypted(BIO *bio, char *to, int room) {
   struct connection *c = BIO_get_data(bio);
