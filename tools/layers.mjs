@@ -3,6 +3,7 @@
 //   apps, examples  ->  millrace and millrace/... by name, Node, files of their own folder; examples what they show beside it
 //   src/<others>    ->  each other's public entries, never engine
 //   src/net, direct ->  engine's public files
+//   src/direct/tls  ->  tls's public files; the rest of direct loads it by import() only, with the first `tls` option
 //   src/engine      ->  nothing of ours
 //   src/framing     ->  nothing of ours: pure bytes
 //
@@ -17,7 +18,7 @@ const layers = {
   engine: [],
   framing: [],
   net: ['engine'],
-  direct: ['engine'],
+  direct: ['engine', 'tls'],
   tls: ['engine', 'net'],
   http: ['engine', 'net'],
 };
@@ -62,7 +63,11 @@ const publicFiles = {
     'options.ts',
     'validate.ts',
   ],
+  tls: ['context.ts', 'errors.ts', 'identity.ts', 'native.ts', 'peer.ts', 'records.ts', 'verified-identity.ts'],
 };
+
+/** What is only loaded when it is asked for: `import()` and types from outside of these folders, and so from outside of what they use. */
+const lazy = { 'direct/tls': ['tls'] };
 
 /** Returns the violations in the tree under `root` as lines `file:line: what is wrong`. */
 export function violations(root) {
@@ -70,9 +75,11 @@ export function violations(root) {
   const found = [];
   for (const top of ['src', 'apps', 'examples']) {
     for (const file of typescriptFiles(join(root, top))) {
-      for (const { line, specifier } of importsOf(readFileSync(file, 'utf8'))) {
+      for (const { line, specifier, isLoading } of importsOf(readFileSync(file, 'utf8'))) {
         const problem =
-          top === 'src' ? inSource(root, file, specifier, entries) : inProgram(root, top, file, specifier);
+          top === 'src'
+            ? (inSource(root, file, specifier, entries) ?? (isLoading ? tooEarly(root, file, specifier) : undefined))
+            : inProgram(root, top, file, specifier);
         if (problem !== undefined) found.push(`${relative(root, file)}:${line}: ${problem}`);
       }
     }
@@ -103,6 +110,18 @@ function inSource(root, file, specifier, entries) {
   return entries.has(target) || name === 'index.ts' ? undefined : `imports ${to}/${name}, which is not a public entry`;
 }
 
+/** `import` of what `lazy` names, in its folder's name and outside of it. */
+function tooEarly(root, file, specifier) {
+  const target = resolve(dirname(file), specifier);
+  for (const [folder, used] of Object.entries(lazy)) {
+    const home = join(root, 'src', folder) + sep;
+    if (file.startsWith(home) || folderOf(root, file) !== folder.split('/')[0]) continue;
+    const isLazy = target.startsWith(home) || used.includes(folderOf(root, target));
+    if (isLazy) return `loads '${specifier}' at once: src/${folder} and what it uses come with import()`;
+  }
+  return undefined;
+}
+
 function inProgram(root, top, file, specifier) {
   if (isBuiltin(specifier) || specifier === 'millrace' || specifier.startsWith('millrace/')) return undefined;
   if (top === 'examples' && shownInExamples.includes(specifier)) return undefined;
@@ -130,14 +149,17 @@ function publicEntries(root) {
   return new Set(targets.map((path) => resolve(root, path.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts'))));
 }
 
-/** Every module named in an import or export line, or in import(), with its line number. Comments don't count. */
+/** Every module named in an import or export line, or in import(), with its line number, and whether it is loaded at once. Comments don't count. */
 export function importsOf(source) {
   const code = source.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, (comment) => comment.replace(/[^\n]/g, ' '));
+  // Types and import() load nothing at once.
+  const isLoading = (text) => !/^\s*(?:import|export)\s+type\b|\bimport\(/.test(text);
   const pattern =
     /^\s*(?:import|export)\b[^'";]*?\bfrom\s*(['"])(.+?)\1|^\s*import\s*(['"])(.+?)\3|\bimport\(\s*(['"])(.+?)\5/gm;
   return [...code.matchAll(pattern)].map((match) => ({
     line: code.slice(0, match.index + match[0].length).split('\n').length,
     specifier: match[2] ?? match[4] ?? match[6],
+    isLoading: isLoading(match[0]),
   }));
 }
 

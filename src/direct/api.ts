@@ -8,6 +8,7 @@
 import type { LookupFunction } from 'node:net';
 import type { IpAddress } from '../engine/address.ts';
 import type { TcpInfo } from '../engine/tcp-info.ts';
+import type { TlsClientOptions, TlsContext, TlsInfo, TlsServerOptions } from './tls-api.ts';
 
 /**
  * What `write` did with the bytes.
@@ -44,6 +45,11 @@ export type CloseReason =
   | { readonly kind: 'timeout'; readonly side: 'read' | 'write'; readonly afterMs: number }
   /** More bytes waited to be sent than `maxBufferedBytes`, with the policy `close`. */
   | { readonly kind: 'overflow'; readonly bufferedBytes: number; readonly limitBytes: number }
+  /**
+   * TLS has failed: what came can't be decrypted, the peer has sent an alert, there was no close_notify before its end, or a
+   * handshake that `startTls` had begun.
+   */
+  | { readonly kind: 'tls'; readonly error: Error }
   /** Any other error of the system: ETIMEDOUT, EHOSTUNREACH, … */
   | { readonly kind: 'error'; readonly error: Error }
   /** A handler threw this. */
@@ -67,7 +73,10 @@ export interface WriteLimits {
  * ignored: the rejection of an async one is an 'unhandledRejection'.
  */
 export interface Handlers<Data = unknown> {
-  /** It is connected. `c.data` is `undefined` until somebody sets it: here, as a rule. */
+  /**
+   * It is connected; with `tls`, the handshake is done and the peer was accepted. `c.data` is `undefined` until somebody sets
+   * it: here, as a rule.
+   */
   open?(c: Connection<Data>): void;
   /**
    * Bytes were received. `view` is memory of the engine, good until this returns: `Buffer.from(view)` keeps them.
@@ -75,6 +84,8 @@ export interface Handlers<Data = unknown> {
    * nobody's business.
    */
   data?(c: Connection<Data>, view: Buffer): void;
+  /** What `startTls` has begun is done: from now on the connection is secure, and `c.tls` is there. */
+  secure?(c: Connection<Data>): void;
   /** After `queued`, or `dropped` at the cap: not more than `lowWaterMark` bytes wait now. */
   drain?(c: Connection<Data>): void;
   /** The peer has ended its side. Unless `allowHalfOpen`, ours ends when this has returned, after what was written. */
@@ -111,6 +122,8 @@ export interface Connection<Data = unknown> {
    */
   readonly remote: Readonly<IpAddress> | undefined;
   readonly local: Readonly<IpAddress> | undefined;
+  /** Of a connection that is secure: what the handshake has found out. First asked for in `close` at the latest. */
+  readonly tls: TlsInfo | undefined;
 
   /**
    * Takes bytes or text, all or nothing; `chunk` must not be changed until it was sent if it is larger than 4 KiB (the
@@ -124,6 +137,15 @@ export interface Connection<Data = unknown> {
    * @returns what `write` said of the chunk; `sent` without one, `dropped` when our side had ended before
    */
   end(chunk?: Uint8Array | string, encoding?: BufferEncoding): WriteStatus;
+  /**
+   * From here on the connection is secured, in mid-stream (STARTTLS, the PROXY protocol): with `tls: { onDemand: true }`. What
+   * was written before leaves as it is; what is written from now on waits for the handshake. The answer is `secure`, or a
+   * `close` with a reason of the kind `tls`.
+   * @param head bytes of `data` that are the peer's first of TLS already; they are copied. Whatever else came with the request
+   * is not to be trusted: it came in plain, from anybody (CVE-2011-0411)
+   * @throws {DirectError} MISUSE: without the option, a second time, or after an end
+   */
+  startTls(head?: Uint8Array): void;
   /** Closes at once and throws away what waits; the peer sees a reset. `close` comes in a turn of its own. */
   terminate(): void;
   /** No `data` from now on (but up to 64 KiB that are on their way already may still come); the kernel's window closes. */
@@ -174,12 +196,20 @@ export interface ListenOptions<Data = unknown> extends Handlers<Data>, Connectio
   ipv6Only?: boolean | undefined;
   /** SO_REUSEPORT: several processes listen on the same port, and the kernel spreads connections. */
   reusePort?: boolean | undefined;
-  /** Connections at a time; one more is closed as soon as it is accepted. No limit unless given. */
+  /** Connections at a time, with half-done handshakes; one more is closed as soon as it is accepted. No limit unless given. */
   maxConnections?: number | undefined;
   /** Ends listening, as `close()`. If it is aborted before we listen, `listen` is rejected with its reason. */
   signal?: AbortSignal | undefined;
   /** Called where accepting itself fails; without it that is thrown on, as an 'uncaughtException'. */
   acceptError?(error: Error): void;
+  /** Key, certificate, and whom to trust: all connections are secure. */
+  tls?: TlsServerOptions | undefined;
+  /**
+   * A handshake has failed, and its connection never opened; it is closed. The error has OpenSSL's or Node's code:
+   * `ERR_SSL_WRONG_VERSION_NUMBER`, `ERR_TLS_HANDSHAKE_TIMEOUT`, `CERT_HAS_EXPIRED`, `ECONNRESET`, … What it throws is an
+   * 'uncaughtException'.
+   */
+  handshakeError?(error: Error, remote: Readonly<IpAddress> | undefined): void;
 }
 
 export interface Server<Data = unknown> {
@@ -189,9 +219,16 @@ export interface Server<Data = unknown> {
   readonly address: Readonly<IpAddress> | string;
   /** How many are open. */
   readonly connectionCount: number;
+  /** How many are in a handshake, and not open yet. */
+  readonly handshakeCount: number;
   connections(): Iterable<Connection<Data>>;
   /** Other handlers for all connections, those that are open, too. A handler that isn't given is none. */
   reload(handlers: Handlers<Data>): void;
+  /**
+   * Another key and certificate for handshakes from now on; connections that are open keep theirs.
+   * @throws {DirectError} BAD_OPTION, MISUSE: without `tls`; what `createSecureContext` throws. The old ones stay, then
+   */
+  setSecureContext(context: TlsContext): void;
   /** Stops listening, and removes the path of a unix socket. Connections live on; resolves when the last one is closed. */
   close(): Promise<void>;
   /** Stops listening and terminates all connections. */
@@ -215,8 +252,10 @@ export interface ConnectOptions<Data = unknown> extends Handlers<Data>, Connecti
   family?: 0 | 4 | 6 | undefined;
   /** In place of `dns.lookup`; called with `all: true`. */
   lookup?: LookupFunction | undefined;
+  /** A secure connection, to a server that is who it says: its certificate is verified, and its name. */
+  tls?: true | TlsClientOptions | undefined;
   /** Gives up: the promise is rejected with its reason. Means nothing to a connection that stands. */
   signal?: AbortSignal | undefined;
-  /** Gives up after so many ms: ETIMEDOUT. No limit of our own unless given. */
+  /** Gives up after so many ms, the handshake included: ETIMEDOUT. No limit of our own unless given. */
   timeoutMs?: number | undefined;
 }

@@ -14,8 +14,11 @@ import { interleave } from '../engine/targets.ts';
 import type { Connection, ConnectOptions } from './api.ts';
 import { DirectConnection } from './connection.ts';
 import { type Dial, engineDial, type Goal, nodeDial } from './dial.ts';
+import { Handshake } from './handshake.ts';
 import type { Link } from './link.ts';
 import { badOption, beginningOf, checkHandlers, checkName, checkSignal, integer } from './options.ts';
+import type { Security } from './security.ts';
+import type { TlsClientOptions } from './tls-api.ts';
 
 /** RFC 8305 section 8: Connection Attempt Delay. */
 const ATTEMPT_DELAY_MS = 250;
@@ -27,18 +30,24 @@ const MOST_PORT = 65535;
  * @throws {DirectError} BAD_OPTION
  * @throws Node's errors: ECONNREFUSED, ETIMEDOUT, ENOTFOUND, …, with `code`, `syscall`, `address`, `port`; an
  * AggregateError with the `code` of the first when several addresses were tried; the signal's reason when it was aborted
+ * @throws with `tls`: OpenSSL's and Node's errors: CERT_HAS_EXPIRED, DEPTH_ZERO_SELF_SIGNED_CERT,
+ * ERR_TLS_CERT_ALTNAME_INVALID, ERR_TLS_HANDSHAKE_TIMEOUT, ERR_SSL_…, ECONNRESET, …
  */
 export async function connect<Data = unknown>(options: ConnectOptions<Data>): Promise<Connection<Data>> {
   checkHandlers(options);
   const { signal } = options;
-  const beginning = beginningOf(options);
   const timeoutMs = integer(options.timeoutMs, 'timeoutMs', 0);
   const route = routeOf(options);
   checkSignal(signal);
   signal?.throwIfAborted();
   const context = new AsyncResource('MILLRACE_CONNECT');
+  const security = options.tls === undefined ? null : await securityOf(options.tls, route);
+  const beginning = beginningOf(options, security);
+  signal?.throwIfAborted();
+  const { turn } = choice;
   return new Promise((resolve, reject) => {
-    const attempts = new Attempts(choice.turn === null ? nodeDial : engineDial(choice.turn), context, (error, link) => {
+    let handshake: Handshake | undefined;
+    const over = (error: unknown, link: Link | null): void => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
       if (link === null) {
@@ -48,14 +57,43 @@ export async function connect<Data = unknown>(options: ConnectOptions<Data>): Pr
       const connection = new DirectConnection<Data>(link, beginning, options, null);
       connection.begin();
       resolve(connection);
+    };
+    const dial = turn === null || security?.needsNode === true ? nodeDial : engineDial(turn);
+    const attempts = new Attempts(dial, context, (error, link) => {
+      if (link === null || security === null || security.onDemand) {
+        over(error, link);
+        return;
+      }
+      try {
+        handshake = new Handshake(security.secure(link), {
+          secured: (_, secure) => over(null, secure),
+          failed: (_, failure) => over(failure ?? whyGivenUp, null),
+        });
+      } catch (failure) {
+        link.close(true); // no memory for another SSL
+        over(failure, null);
+        return;
+      }
+      handshake.start();
     });
-    const onAbort = () => attempts.giveUp(signal?.reason);
+    let whyGivenUp: unknown;
+    const giveUp = (why: unknown): void => {
+      whyGivenUp = why;
+      if (handshake === undefined) attempts.giveUp(why);
+      else handshake.giveUp();
+    };
+    const onAbort = () => giveUp(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
-    const onTimeout = () => attempts.giveUp(hostPortException(ERRNO.ETIMEDOUT, 'connect', route.host, route.port));
+    const onTimeout = () => giveUp(hostPortException(ERRNO.ETIMEDOUT, 'connect', route.host, route.port));
     const timer = timeoutMs === 0 ? undefined : setTimeout(onTimeout, timeoutMs);
     if (route.isPath) attempts.start([{ path: route.host }], route);
     else findGoals(route, (error, goals) => attempts.start(goals, route, error));
   });
+}
+
+/** A certificate on a unix socket is one for `localhost`, as in Node. */
+async function securityOf(tls: true | TlsClientOptions, { host, isPath }: Route): Promise<Security> {
+  return (await import('./tls/index.ts')).clientSecurity(tls, isPath ? 'localhost' : host);
 }
 
 /** Where to go, checked. `host` is a path, an address or a name. */

@@ -6,7 +6,7 @@
  *            write ──> link.gather ──┐ small, and nothing in flight
  *              └─────> outbox ───────┴──> flush (the turn ends, or a send is done) ──> link.send ──> onSent
  *
- *   open ──> [data | drain | end | timeout]* ──> error? ──> close(reason)          each `open` has its `close`
+ *   open ──> [data | drain | end | timeout | secure]* ──> error? ──> close(reason)      each `open` has its `close`
  * ```
  */
 import type { IpAddress } from '../engine/address.ts';
@@ -15,9 +15,10 @@ import type { TcpInfo } from '../engine/tcp-info.ts';
 import type { Connection as Api, CloseReason, Handlers, WriteStatus } from './api.ts';
 import { DirectError } from './errors.ts';
 import { Idle, type IdleOwner, type Side } from './idle.ts';
-import type { Link, LinkOwner } from './link.ts';
+import type { Link, LinkOwner, Piece } from './link.ts';
 import { type Beginning, checkHandlers, flag, integer } from './options.ts';
 import { Outbox } from './outbox.ts';
+import type { TlsInfo } from './tls-api.ts';
 
 /** Who made a connection: told when it is closed. */
 export interface Keeper {
@@ -40,6 +41,8 @@ const IS = {
   /** A handler threw, and there was no handler of errors. */
   UNHANDLED: 1 << 5,
   CLOSED: 1 << 6,
+  /** `startTls` was called. */
+  SECURED: 1 << 7,
 } as const;
 
 const ENDED: CloseReason = { kind: 'ended' };
@@ -54,7 +57,7 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   bytesRead = 0;
   /** Of the bits of `IS`. Ten thousand connections may be idle: what each holds counts. */
   #state: number = 0;
-  readonly #link: Link;
+  #link: Link;
   readonly #beginning: Beginning;
   readonly #keeper: Keeper | null;
   /** Bytes that `write` took, less those that were dropped since. */
@@ -136,6 +139,22 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
   onError(error: NodeJS.ErrnoException): void {
     if (this.#reason !== null) return;
     this.#fail({ kind: RESETS.includes(error.code) ? 'reset' : 'error', error }, error);
+  }
+
+  onSecure(): void {
+    const { handlers } = this;
+    this.#idle?.received(); // not by the handshake, but from now on
+    if (handlers.secure === undefined) return;
+    try {
+      handlers.secure(this);
+    } catch (error) {
+      this.#threw(error);
+    }
+  }
+
+  onTlsFailure(error: Error): void {
+    if (this.#reason !== null) return;
+    this.#fail({ kind: 'tls', error }, error);
   }
 
   onSendProgress(): void {
@@ -298,6 +317,25 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
     return status;
   }
 
+  startTls(head?: Uint8Array): void {
+    const { security } = this.#beginning;
+    if (security === null || !security.onDemand) throw misuse('startTls() needs tls: { onDemand: true }');
+    if (head !== undefined && !isUint8Array(head)) throw badChunk(head);
+    if ((this.#state & IS.SECURED) !== 0) throw misuse('startTls() was called before');
+    if (!this.isWritable || this.isReadEnded) throw misuse('startTls() behind the end');
+    const link = security.secure(this.#link);
+    const first: Piece[] = [];
+    while (this.#outbox !== null) {
+      first.push(...this.#outbox.take());
+      if (this.#outbox.bytes === 0) this.#outbox = null;
+    }
+    this.#state |= IS.SECURED;
+    this.#link = link;
+    link.owner = this;
+    link.start(head ?? null, first.length === 0 ? null : first);
+    if (!this.isPaused) link.readStart();
+  }
+
   terminate(): void {
     this.#close(TERMINATED);
   }
@@ -346,6 +384,10 @@ export class DirectConnection<Data = any> implements Api<Data>, LinkOwner, IdleO
 
   tcpInfo(): TcpInfo | undefined {
     return this.#link.tcpInfo();
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#link.tls;
   }
 
   get remote(): IpAddress | undefined {
@@ -420,6 +462,8 @@ function checkEncoding(encoding: BufferEncoding): void {
   if (encoding !== 'utf8' && !Buffer.isEncoding(encoding))
     throw new DirectError('BAD_CHUNK', `there is no encoding '${String(encoding)}'`);
 }
+
+const misuse = (message: string): DirectError => new DirectError('MISUSE', message);
 
 const badChunk = (chunk: unknown): DirectError =>
   new DirectError(

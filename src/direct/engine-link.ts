@@ -121,6 +121,10 @@ export class EngineLink extends Connection implements Link {
     return most;
   }
 
+  get tls(): undefined {
+    return undefined;
+  }
+
   /** @hot */
   flushLater(): void {
     if (this.#isFlushDue) return;

@@ -7,6 +7,8 @@
 export const directReasons = {
   BAD_OPTION: 'an option that makes no sense',
   BAD_CHUNK: 'neither bytes nor text in an encoding that is known',
+  MISUSE: 'a call at the wrong time',
+  TLS_TRUNCATED: 'the peer has ended a secure connection without saying so',
 } as const;
 
 export type DirectReason = keyof typeof directReasons;

@@ -29,6 +29,12 @@ export function lend(view: Buffer, reader: Reader): void {
   lent = null;
 }
 
+/** Shows bytes that were made of lent ones: decrypted. What they were made of is not theirs to keep. @hot */
+export function lendMade(view: Buffer, reader: Reader): void {
+  large = null;
+  lend(view, reader);
+}
+
 /** Likewise `length` bytes of a large buffer. @hot */
 export function lendLarge(buffers: LargeBuffers, id: number, length: number, reader: Reader): void {
   large = buffers;

@@ -1,11 +1,13 @@
 /**
  * What carries the bytes of a connection, and what it tells: the one seam between this tier and the engines. Behind it stand
- * engine-link.ts (our rings) and node-link.ts (sockets of node:net); connection.ts does not know which.
+ * engine-link.ts (our rings) and node-link.ts (sockets of node:net), or one of them with TLS over it (tls/); connection.ts
+ * does not know which.
  */
 import type { AsyncResource } from 'node:async_hooks';
 import type { IpAddress } from '../engine/address.ts';
 import type { Piece } from '../engine/connection.ts';
 import type { TcpInfo } from '../engine/tcp-info.ts';
+import type { TlsInfo } from './tls-api.ts';
 
 export type { Piece };
 
@@ -25,6 +27,10 @@ export interface LinkOwner {
   readonly isSentInSilence: boolean;
   /** Nothing comes after this. */
   onClosed(): void;
+  /** The handshake is done, and the peer was accepted. */
+  onSecure(): void;
+  /** TLS has failed: in the handshake, or later. */
+  onTlsFailure(error: Error): void;
 }
 
 export interface Link {
@@ -37,6 +43,8 @@ export interface Link {
   readonly isSending: boolean;
   /** Bytes that `gather` took and that were not sent yet. */
   readonly gatheredBytes: number;
+  /** Of a link that is secure. */
+  readonly tls: TlsInfo | undefined;
 
   readStart(): void;
   readStop(): void;
@@ -73,4 +81,6 @@ export const NOBODY: LinkOwner = {
   flush() {},
   isSentInSilence: true,
   onClosed() {},
+  onSecure() {},
+  onTlsFailure() {},
 };

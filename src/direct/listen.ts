@@ -23,25 +23,32 @@ const MOST_PORT = 65535;
  * Listens for connections. All handlers run in the asynchronous context (AsyncLocalStorage) of this call.
  * @returns the server, when it listens
  * @throws {DirectError} BAD_OPTION
+ * @throws what `tls.createSecureContext` throws: ERR_OSSL_…, ERR_INVALID_ARG_TYPE, …
  * @throws Node's errors: EADDRINUSE, EACCES, ENOTFOUND, …, with `code`, `syscall`, `address`, `port`
  */
 export async function listen<Data = unknown>(options: ListenOptions<Data>): Promise<Server<Data>> {
   checkHandlers(options);
-  const { signal, acceptError } = options;
+  const { signal, acceptError, handshakeError, tls } = options;
   const place = placeOf(options);
   const backlog = integer(options.backlog, 'backlog', BACKLOG, 1);
   const most = options.maxConnections === Number.POSITIVE_INFINITY ? undefined : options.maxConnections;
   const maxConnections = integer(most, 'maxConnections', MOST_CONNECTIONS, 1, MOST_CONNECTIONS);
   if (acceptError !== undefined && typeof acceptError !== 'function')
     throw badOption('acceptError', 'a function', acceptError);
+  if (handshakeError !== undefined && typeof handshakeError !== 'function')
+    throw badOption('handshakeError', 'a function', handshakeError);
   checkSignal(signal);
   signal?.throwIfAborted();
   const context = new AsyncResource('MILLRACE_SERVER');
-  const server = new DirectServer<Data>(options, beginningOf(options), maxConnections, acceptError);
+  const beginning = beginningOf(
+    options,
+    tls === undefined ? null : (await import('./tls/index.ts')).serverSecurity(tls),
+  );
+  const server = new DirectServer<Data>(options, beginning, maxConnections, { acceptError, handshakeError });
   if (place.address !== null && place.family !== -1 && !isIP(place.address)) await lookUp(place);
   signal?.throwIfAborted();
   const { turn } = choice;
-  if (turn === null) {
+  if (turn === null || beginning.security?.needsNode === true) {
     server.begin(await NodeDoor.open(place, backlog, server, context));
   } else {
     const door = EngineDoor.open(turn, place, backlog, server, context);

@@ -18,15 +18,15 @@ export class NodeLink implements Link {
   bytesSent = 0;
   isSending = false;
   readonly gatheredBytes = 0;
-  readonly #socket: Socket;
-  readonly #isUnix: boolean;
+  readonly socket: Socket;
+  readonly isUnix: boolean;
   #isFlushDue = false;
   #isClosed = false;
 
   /** @param socket connected, half-open allowed, and nobody else's */
   constructor(socket: Socket, isUnix: boolean, context: AsyncResource) {
-    this.#socket = socket;
-    this.#isUnix = isUnix;
+    this.socket = socket;
+    this.isUnix = isUnix;
     this.context = context;
     // Paused first, or the listener would set it flowing.
     socket.pause();
@@ -49,12 +49,16 @@ export class NodeLink implements Link {
     this.context.runInAsyncScope(tell);
   }
 
+  get tls(): undefined {
+    return undefined;
+  }
+
   readStart(): void {
-    this.#socket.resume();
+    this.socket.resume();
   }
 
   readStop(): void {
-    this.#socket.pause();
+    this.socket.pause();
   }
 
   gather(): number {
@@ -71,7 +75,7 @@ export class NodeLink implements Link {
   }
 
   send(pieces: Piece[]): void {
-    const socket = this.#socket;
+    const socket = this.socket;
     let bytes = 0;
     this.isSending = true;
     socket.cork();
@@ -85,34 +89,34 @@ export class NodeLink implements Link {
   #sent(error: Error | null | undefined, bytes: number): void {
     this.isSending = false;
     // Node calls back without an error when the socket was destroyed meanwhile (onWriteComplete): by a reset, say.
-    if (error || this.#socket.destroyed) return; // 'error' follows, or has come
+    if (error || this.socket.destroyed) return; // 'error' follows, or has come
     this.bytesSent += bytes;
     this.#within(() => this.owner.onSent());
   }
 
   shutdown(): void {
-    this.#socket.end();
+    this.socket.end();
   }
 
   close(isReset: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     // What `resetAndDestroy` sets; but that waits until everything was sent first. libuv resets nothing that is shut down.
-    const socket = this.#socket as Socket & { resetAndClosing?: boolean };
-    socket.resetAndClosing = isReset && !this.#isUnix && !socket.writableEnded;
+    const socket = this.socket as Socket & { resetAndClosing?: boolean };
+    socket.resetAndClosing = isReset && !this.isUnix && !socket.writableEnded;
     socket.destroy();
   }
 
   ref(): void {
-    this.#socket.ref();
+    this.socket.ref();
   }
 
   unref(): void {
-    this.#socket.unref();
+    this.socket.unref();
   }
 
   name(isPeer: boolean): IpAddress | undefined {
-    const { remoteAddress, remoteFamily, remotePort, localAddress, localFamily, localPort } = this.#socket;
+    const { remoteAddress, remoteFamily, remotePort, localAddress, localFamily, localPort } = this.socket;
     const [address, family, port] = isPeer
       ? [remoteAddress, remoteFamily, remotePort]
       : [localAddress, localFamily, localPort];
@@ -121,24 +125,24 @@ export class NodeLink implements Link {
   }
 
   setNoDelay(on: boolean): void {
-    this.#socket.setNoDelay(on);
+    this.socket.setNoDelay(on);
   }
 
   setKeepAlive(on: boolean, delayMs: number): void {
-    this.#socket.setKeepAlive(on, Math.ceil(delayMs / 1000) * 1000);
+    this.socket.setKeepAlive(on, Math.ceil(delayMs / 1000) * 1000);
   }
 
   setUserTimeout(ms: number): void {
     const native = nativePart();
-    if (native !== null && !this.#isUnix) setUserTimeout(native, this.#fd, ms);
+    if (native !== null && !this.isUnix) setUserTimeout(native, this.#fd, ms);
   }
 
   tcpInfo(): TcpInfo | undefined {
     const native = nativePart();
-    return native === null || this.#isUnix ? undefined : readTcpInfo(native, this.#fd);
+    return native === null || this.isUnix ? undefined : readTcpInfo(native, this.#fd);
   }
 
   get #fd(): number {
-    return (this.#socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+    return (this.socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
   }
 }

@@ -3,6 +3,7 @@
 import { builtins } from '../engine/builtins.ts';
 import type { ConnectionOptions, Handlers, OverflowPolicy, WriteLimits } from './api.ts';
 import { DirectError } from './errors.ts';
+import type { Security } from './security.ts';
 
 /** Limits with every value there. One object for all connections of a server. */
 export interface Limits {
@@ -19,6 +20,8 @@ export interface Beginning {
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
   readonly keepAliveInitialDelayMs: number;
+  /** How they become secure, if they do. */
+  readonly security: Security | null;
   readonly readIdleMs: number;
   readonly writeIdleMs: number;
 }
@@ -29,7 +32,7 @@ const POLICIES: readonly string[] = ['close', 'dropNewest', 'dropOldest'];
 /** setsockopt(2) takes an int. */
 const MOST_INT = 2 ** 31 - 1;
 
-const HANDLERS = ['open', 'data', 'drain', 'end', 'timeout', 'close', 'error'] as const;
+const HANDLERS = ['open', 'data', 'secure', 'drain', 'end', 'timeout', 'close', 'error'] as const;
 
 export const badOption = (name: string, what: string, got: unknown): DirectError =>
   new DirectError('BAD_OPTION', `${name} must be ${what}, not ${builtins.util.inspect(got, { depth: 0 })}`);
@@ -44,11 +47,12 @@ export function checkHandlers(handlers: Handlers<never>): void {
 }
 
 /** @throws {DirectError} BAD_OPTION */
-export function beginningOf(options: ConnectionOptions): Beginning {
+export function beginningOf(options: ConnectionOptions, security: Security | null = null): Beginning {
   const { idle = {} } = options;
   if (typeof idle !== 'object' || idle === null) throw badOption('idle', 'an object', idle);
   return {
     limits: limitsOf(options.limits),
+    security,
     allowHalfOpen: flag(options.allowHalfOpen, 'allowHalfOpen', false),
     noDelay: flag(options.noDelay, 'noDelay', true),
     keepAlive: flag(options.keepAlive, 'keepAlive', false),

@@ -3,10 +3,13 @@
  * engine-door.ts or node-door.ts.
  */
 import type { IpAddress } from '../engine/address.ts';
-import type { Connection, Handlers, Server } from './api.ts';
+import type { Connection, Handlers, ListenOptions, Server } from './api.ts';
 import { DirectConnection, type Keeper, throwLater } from './connection.ts';
+import { DirectError } from './errors.ts';
+import { Handshake, type HandshakeKeeper } from './handshake.ts';
 import type { Link } from './link.ts';
 import { type Beginning, checkHandlers } from './options.ts';
+import type { TlsContext } from './tls-api.ts';
 
 /** A listening socket. */
 export interface Door {
@@ -15,6 +18,12 @@ export interface Door {
   close(): void;
   ref(): void;
   unref(): void;
+}
+
+/** Who is told of what has no connection. */
+export interface Told {
+  readonly acceptError: ListenOptions['acceptError'] | undefined;
+  readonly handshakeError: ListenOptions['handshakeError'] | undefined;
 }
 
 /** Whom a door asks and tells. */
@@ -27,11 +36,12 @@ export interface DoorKeeper {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of a connection is its user's
-export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keeper {
+export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keeper, HandshakeKeeper {
   readonly #beginning: Beginning;
   readonly #maxConnections: number;
   readonly #connections = new Set<DirectConnection<Data>>();
-  readonly #acceptError: ((error: Error) => void) | undefined;
+  readonly #handshakes = new Set<Handshake>();
+  readonly #told: Told;
   #handlers: Handlers<Data>;
   #door!: Door;
   #isClosing = false;
@@ -40,16 +50,11 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
     this.#onClosed = resolve;
   });
 
-  constructor(
-    handlers: Handlers<Data>,
-    beginning: Beginning,
-    maxConnections: number,
-    acceptError: ((error: Error) => void) | undefined,
-  ) {
+  constructor(handlers: Handlers<Data>, beginning: Beginning, maxConnections: number, told: Told) {
     this.#handlers = handlers;
     this.#beginning = beginning;
     this.#maxConnections = maxConnections;
-    this.#acceptError = acceptError;
+    this.#told = told;
   }
 
   /** It listens. */
@@ -67,18 +72,56 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   // ---- from the door and the connections ----
 
   get isFull(): boolean {
-    return this.#connections.size >= this.#maxConnections;
+    return this.#connections.size + this.#handshakes.size >= this.#maxConnections;
   }
 
   accept(link: Link): void {
+    const { security } = this.#beginning;
+    if (security === null || security.onDemand) {
+      this.#open(link);
+      return;
+    }
+    let handshake: Handshake;
+    try {
+      handshake = new Handshake(security.secure(link), this);
+    } catch (error) {
+      link.close(true);
+      this.#handshakeError(error as Error, undefined); // no memory for another SSL
+      return;
+    }
+    this.#handshakes.add(handshake);
+    handshake.start();
+  }
+
+  secured(handshake: Handshake, link: Link): void {
+    this.#handshakes.delete(handshake);
+    this.#open(link);
+  }
+
+  failed(handshake: Handshake, error: Error | null): void {
+    this.#handshakes.delete(handshake);
+    if (error !== null) this.#handshakeError(error, handshake.remote);
+    this.closed();
+  }
+
+  #handshakeError(error: Error, remote: IpAddress | undefined): void {
+    try {
+      this.#told.handshakeError?.(error, remote);
+    } catch (another) {
+      throwLater(another);
+    }
+  }
+
+  #open(link: Link): void {
     const connection = new DirectConnection<Data>(link, this.#beginning, this.#handlers, this);
     this.#connections.add(connection);
     connection.begin();
   }
 
   onAcceptError(error: Error): void {
-    if (this.#acceptError === undefined) throwLater(error);
-    else this.#acceptError(error);
+    const { acceptError } = this.#told;
+    if (acceptError === undefined) throwLater(error);
+    else acceptError(error);
   }
 
   forget(connection: DirectConnection<Data>): void {
@@ -86,7 +129,7 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   }
 
   closed(): void {
-    if (this.#isClosing && this.#connections.size === 0) this.#onClosed();
+    if (this.#isClosing && this.#connections.size === 0 && this.#handshakes.size === 0) this.#onClosed();
   }
 
   // ---- from the user ----
@@ -102,6 +145,16 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
 
   get connectionCount(): number {
     return this.#connections.size;
+  }
+
+  get handshakeCount(): number {
+    return this.#handshakes.size;
+  }
+
+  setSecureContext(context: TlsContext): void {
+    const { security } = this.#beginning;
+    if (security === null) throw new DirectError('MISUSE', 'setSecureContext() needs a server with tls');
+    security.setContext(context);
   }
 
   connections(): Iterable<Connection<Data>> {
@@ -126,6 +179,7 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   terminateAll(): void {
     void this.close();
     for (const connection of this.#connections) connection.terminate();
+    for (const handshake of this.#handshakes) handshake.giveUp();
   }
 
   ref(): void {

@@ -168,8 +168,15 @@ function candidates(): string[] {
   return override === undefined ? paths : [override];
 }
 
-/** @returns the native part, set up; or the reason in words why there is none */
+let loaded: TlsNative | string | undefined;
+
+/** @returns the native part, set up; or the reason in words why there is none. The same one for all who ask */
 export function loadTlsNative(): TlsNative | string {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): TlsNative | string {
   if (process.platform !== 'linux' || process.versions['bun'] !== undefined)
     return `no native TLS for ${process.platform}`;
   const require = builtins.module.createRequire(import.meta.url);

@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 
 interface Layers {
   violations(root: string): string[];
-  importsOf(source: string): { line: number; specifier: string }[];
+  importsOf(source: string): { line: number; specifier: string; isLoading: boolean }[];
 }
 const { violations, importsOf }: Layers = await import(pathToFileURL('tools/layers.mjs').href);
 
@@ -34,6 +34,8 @@ test('every layer may import the one below it', (t) => {
     'src/index.ts': "import { choice } from './engine/engine.ts';\nexport { ownNet } from './net/net.ts';",
     'src/engine/engine.ts': "import { push } from './ring.ts';\nimport './ops/recv.ts';",
     'src/net/net.ts': "import type { Turn } from '../engine/turn.ts';\nimport { Duplex } from 'node:stream';",
+    'src/direct/listen.ts': "import type { A } from '../tls/peer.ts';\nconst { b } = await import('./tls/index.ts');",
+    'src/direct/tls/index.ts': "import { c } from '../../tls/native.ts';",
     'src/session/serve.ts': "import net from '../index.ts';\nimport { decode } from '../framing/index.ts';",
     'apps/chat/main.ts':
       "import net from 'millrace';\nimport { Room } from './parts/room.ts';\nimport 'node:fs/promises';",
@@ -59,6 +61,8 @@ const refused: Record<string, [path: string, source: string, message: RegExp]> =
     /not a public entry/,
   ],
   'session imports an inner file of net': ['src/session/a.ts', "import '../net/socket.ts';", /not a public entry/],
+  'direct loads its TLS at once': ['src/direct/a.ts', "import { b } from './tls/b.ts';", /come with import\(\)/],
+  'direct loads tls at once': ['src/direct/a.ts', "import '../tls/native.ts';", /come with import\(\)/],
   'the library imports a package': ['src/net/a.ts', "import x from 'left-pad';", /no dependencies/],
   'the library imports a builtin without node:': ['src/net/a.ts', "import x from 'fs';", /no dependencies/],
   'an app imports the source': ['apps/chat/main.ts', "import '../../src/index.ts';", /outside of its own folder/],
@@ -90,9 +94,9 @@ test('finds imports over several lines, and none in comments or strings of text'
     "const f = await import('f');",
   ].join('\n');
   assert.deepEqual(importsOf(source), [
-    { line: 6, specifier: 'c' },
-    { line: 7, specifier: 'd' },
-    { line: 8, specifier: 'e' },
-    { line: 10, specifier: 'f' },
+    { line: 6, specifier: 'c', isLoading: true },
+    { line: 7, specifier: 'd', isLoading: false },
+    { line: 8, specifier: 'e', isLoading: true },
+    { line: 10, specifier: 'f', isLoading: false },
   ]);
 });

@@ -78,6 +78,10 @@ export class Book<Data = unknown> {
         if (this.lines.at(-1) !== 'data') this.lines.push('data');
         more.data?.(c, view);
       },
+      secure: (c) => {
+        this.lines.push('secure');
+        more.secure?.(c);
+      },
       drain: (c) => {
         this.lines.push('drain');
         more.drain?.(c);

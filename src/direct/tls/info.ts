@@ -1,0 +1,58 @@
+/** What `c.tls` gives: read once, when it is first asked for, so that it is good when the connection is closed. */
+import { X509Certificate } from 'node:crypto';
+import { type VerifiedIdentity, verifiedIdentity } from '../../tls/verified-identity.ts';
+import type { TlsInfo } from '../tls-api.ts';
+import type { Verdict } from './judge.ts';
+
+/** As either TLS tells it. */
+export interface Facts {
+  protocol: string;
+  cipher: TlsInfo['cipher'];
+  alpnProtocol: string | undefined;
+  servername: string | undefined;
+  isSessionReused: boolean;
+  /** DER of the peer's certificate. */
+  certificate: Buffer | undefined;
+}
+
+export class Info implements TlsInfo {
+  readonly protocol: string;
+  readonly cipher: TlsInfo['cipher'];
+  readonly alpnProtocol: string | undefined;
+  readonly servername: string | undefined;
+  readonly authorized: boolean;
+  readonly authorizationError: string | undefined;
+  readonly isSessionReused: boolean;
+  readonly #der: Buffer | undefined;
+  #certificate: X509Certificate | undefined;
+  #peer: VerifiedIdentity | undefined;
+
+  constructor(facts: Facts, { isAuthorized, problem, identity }: Verdict) {
+    this.protocol = facts.protocol;
+    this.cipher = facts.cipher;
+    this.alpnProtocol = facts.alpnProtocol;
+    this.servername = facts.servername;
+    this.authorized = isAuthorized;
+    this.authorizationError =
+      problem === null ? undefined : ((problem as NodeJS.ErrnoException).code ?? problem.message);
+    this.isSessionReused = facts.isSessionReused;
+    this.#der = facts.certificate;
+    this.#peer = identity;
+  }
+
+  get peerCertificate(): X509Certificate | undefined {
+    if (this.#der !== undefined) this.#certificate ??= new X509Certificate(this.#der);
+    return this.#certificate;
+  }
+
+  /** Of a server it is only read here. One whose names can't be told for sure is nobody. */
+  get peer(): VerifiedIdentity | undefined {
+    if (this.#peer !== undefined || !this.authorized) return this.#peer;
+    const { peerCertificate } = this;
+    if (peerCertificate === undefined) return undefined;
+    try {
+      this.#peer = verifiedIdentity(peerCertificate);
+    } catch {}
+    return this.#peer;
+  }
+}
