@@ -5,7 +5,10 @@ import type { VerifiedIdentity } from '../tls/verified-identity.ts';
 
 /** Who we are and whom we trust: Node's options, or a context that `createSecureContext` of `millrace/tls` has made. */
 export interface TlsContext extends SecureContextOptions {
-  /** In place of the other options of a context. */
+  /**
+   * In place of the other options of a context. One of a server that asks for certificates needs a `sessionIdContext`, or
+   * clients that resume a session are refused by OpenSSL.
+   */
   secureContext?: SecureContext | undefined;
 }
 

@@ -2,6 +2,7 @@
  * TLS for the direct tier: loaded by the first `tls` option, and by nobody else. In: the option. Out: a `Security`, which puts
  * a secure link over each plain one.
  */
+import { createHash } from 'node:crypto';
 import { choice } from '../../engine/engine.ts';
 import { createSecureContext, nativeContext, type SecureContext } from '../../tls/context.ts';
 import { loadTlsNative, type NativeContext, type TlsNative } from '../../tls/native.ts';
@@ -63,8 +64,15 @@ class TlsSecurity implements Security {
 /** SSL_OP_NO_TICKET, ssl.h */
 const NO_TICKET = 0x4000;
 
-function makeContext(options: TlsContext, { forbidsTickets }: TlsSettings): SecureContext {
+function makeContext(options: TlsContext, { isServer, forbidsTickets }: TlsSettings): SecureContext {
   if (options.secureContext !== undefined) return options.secureContext as SecureContext;
-  if (!forbidsTickets) return createSecureContext(options);
-  return createSecureContext({ ...options, secureOptions: (options.secureOptions ?? 0) | NO_TICKET });
+  const { secureOptions = 0, sessionIdContext = isServer ? programId() : undefined } = options;
+  return createSecureContext({
+    ...options,
+    secureOptions: forbidsTickets ? secureOptions | NO_TICKET : secureOptions,
+    ...(sessionIdContext === undefined ? {} : { sessionIdContext }),
+  });
 }
+
+/** Sessions are good for processes of the same program, as in Node. OpenSSL resumes none with client certificates without it. */
+const programId = (): string => createHash('sha256').update(process.argv.join(' ')).digest('hex').slice(0, 32);

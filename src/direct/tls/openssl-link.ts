@@ -8,6 +8,7 @@
  * ```
  */
 import { SLOT_BYTES } from '../../engine/arena.ts';
+import { builtins } from '../../engine/builtins.ts';
 import { nativeContext } from '../../tls/context.ts';
 import { dhParamSize, opensslError, verifyError } from '../../tls/errors.ts';
 import { sessionForReuse, wrapSession } from '../../tls/identity.ts';
@@ -638,6 +639,9 @@ export class OpensslLink extends SecureLink<EngineLink> {
 
 /** Where pieces are put behind each other to be encrypted. */
 const gathered = Buffer.alloc(PLAIN_BYTES_OF_BUFFER);
+
+// A view is shown to handlers: to hand its memory to another thread would take it from all connections of this one.
+builtins.workerThreads.markAsUntransferable(plain.buffer);
 
 let lastView = plain.subarray(0, 0);
 
