@@ -2,6 +2,8 @@
  * `millrace/direct`: connections as handlers instead of streams. docs/direct.md shows how it is used; api.ts says what
  * everything means.
  */
+
+export type { VerifiedIdentity } from '../tls/verified-identity.ts';
 export type {
   CloseReason,
   Connection,

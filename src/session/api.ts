@@ -1,4 +1,5 @@
 /** What a session is to its user: typed messages over one connection, in both directions. */
+import type { TlsInfo, VerifiedIdentity } from '../direct/index.ts';
 import type { Codec } from '../framing/index.ts';
 import type { SessionCloseReason } from './reasons.ts';
 
@@ -31,6 +32,11 @@ export interface SessionPeer {
   readonly port: number | undefined;
   /** What a trusted proxy said about the connection. */
   readonly proxy: ProxyInfo | undefined;
+  /**
+   * With `tls`, whose certificate the peer has shown: subject, alternative names, SPIFFE id. `undefined` unless it was
+   * verified: with `serve`, only where `tls.requestCert` asks for one.
+   */
+  readonly identity: VerifiedIdentity | undefined;
 }
 
 /** What a PROXY protocol header says. */
@@ -62,6 +68,8 @@ export interface Session<In, Out = In> extends AsyncIterable<In>, AsyncDisposabl
   /** Yours. */
   data: unknown;
   readonly peer: SessionPeer;
+  /** What the TLS handshake has found out; `undefined` without `tls`. */
+  readonly tls: TlsInfo | undefined;
 
   // ------------------------------------------------------------------------------------------------------- receiving
 

@@ -1,8 +1,9 @@
 /** `dial`: a session as a client. */
-import { connect } from '../direct/index.ts';
+import { connect, type TlsClientOptions } from '../direct/index.ts';
 import type { Session } from './api.ts';
 import * as channels from './channels.ts';
 import { systemClock } from './clock.ts';
+import { badOption } from './errors.ts';
 import { type SessionLimits, sessionRules } from './limits.ts';
 import { plainAddress } from './networks.ts';
 import type { SessionCloseReason } from './reasons.ts';
@@ -17,6 +18,11 @@ export interface DialOptions<In, Out> extends SessionOptions<In, Out> {
   host?: string | undefined;
   /** Of a unix socket, in place of a port. */
   path?: string | undefined;
+  /**
+   * A secure connection, to a server that is who it says: its certificate is verified, and that it is one for `host`. `true`:
+   * with Node's usual roots.
+   */
+  tls?: true | Omit<TlsClientOptions, 'onDemand'> | undefined;
   localAddress?: string | undefined;
   localPort?: number | undefined;
   family?: 0 | 4 | 6 | undefined;
@@ -47,6 +53,7 @@ export interface DialOptions<In, Out> extends SessionOptions<In, Out> {
  * @returns the session, when it is connected
  * @throws {MILLRACE_ERR_BAD_OPTION}
  * @throws Node's errors: ECONNREFUSED, ETIMEDOUT, ENOTFOUND, …; the signal's reason when it was aborted
+ * @throws with `tls`, Node's and OpenSSL's: CERT_HAS_EXPIRED, ERR_TLS_CERT_ALTNAME_INVALID, ERR_TLS_HANDSHAKE_TIMEOUT, …
  */
 export async function dial<In, Out>(options: DialOptions<In, Out>): Promise<Session<In, Out>> {
   checkCommon(options);
@@ -69,14 +76,17 @@ export async function dial<In, Out>(options: DialOptions<In, Out>): Promise<Sess
   };
   let session: LiveSession<In, Out> | undefined;
   const onAbort = (): void => session?.abort(signal?.reason);
-  const { port, host, path, localAddress, localPort, family, connectTimeoutMs = 10_000 } = options;
+  const { port, host, path, localAddress, localPort, family, tls, connectTimeoutMs = 10_000 } = options;
+  if (tls !== undefined && tls !== true && 'onDemand' in tls) throw badOption('tls.onDemand is not for sessions');
   await connect<Endpoint>({
-    ...{ port, hostname: host, path, localAddress, localPort, family, signal, timeoutMs: connectTimeoutMs },
+    ...{ port, hostname: host, path, localAddress, localPort, family, tls, signal, timeoutMs: connectTimeoutMs },
     ...connectionOptions(options, rules),
     ...handlers,
     open(connection) {
       const { remote } = connection;
-      const peer = { address: remote && plainAddress(remote.address), port: remote?.port, proxy: undefined };
+      const identity = connection.tls?.peer;
+      const address = remote && plainAddress(remote.address);
+      const peer = { address, port: remote?.port, proxy: undefined, identity };
       session = new LiveSession(connection, peer, setup);
       connection.data = session;
     },

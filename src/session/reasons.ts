@@ -18,6 +18,8 @@ export const refusals = {
   PROXY_HEADER_BAD: 'the PROXY protocol header is not one',
   PROXY_HEADER_TOO_LARGE: 'the PROXY protocol header is larger than the limit',
   PROXY_HEADER_TIMEOUT: 'the PROXY protocol header did not come in time',
+  TLS_HANDSHAKE_FAILED: 'the TLS handshake failed, or the certificate of the client was not accepted',
+  TLS_HANDSHAKE_TIMEOUT: 'the TLS handshake was not over in time',
 } as const;
 
 /** How sessions end. Those above the line are good ends: all that was sent left, and both sides have ended. */
@@ -32,6 +34,8 @@ export const closings = {
   HANDLER_ERROR: 'the handler of the session threw',
   RESET: 'the peer has reset the connection',
   CONNECTION_ERROR: 'the connection failed',
+  TLS_ERROR: 'what the peer sent is no TLS, was changed on the way, or is an alert',
+  TLS_TRUNCATED: 'the peer has ended a TLS connection without saying so: something may be cut off',
   FIRST_BYTE_TIMEOUT: 'the peer said nothing',
   HANDSHAKE_TIMEOUT: 'the handshake was not over in time',
   FRAME_TIMEOUT: 'a frame was begun and not completed in time',

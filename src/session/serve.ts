@@ -1,5 +1,5 @@
 /** `serve`: from options to a server of sessions. */
-import { type ListenOptions, listen } from '../direct/index.ts';
+import { type ListenOptions, listen, type TlsServerOptions } from '../direct/index.ts';
 import type { Codec } from '../framing/index.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { badOption } from './errors.ts';
@@ -47,6 +47,11 @@ export interface ServeOptions<In, Out> extends SessionOptions<In, Out>, ServerEv
   /** Several processes listen on the same port. */
   reusePort?: boolean | undefined;
   limits?: ServerLimits | undefined;
+  /**
+   * Key, certificate, and whom to trust. A connection is a session when its handshake is done and the peer was accepted; until
+   * then it counts in `limits`. Behind a PROXY protocol header, if there is one.
+   */
+  tls?: Omit<TlsServerOptions, 'onDemand'> | undefined;
   /** Connections of proxies begin with a header that says whose they are. */
   proxyProtocol?: ProxyProtocolOptions | undefined;
   /** Closes the server. */
@@ -59,15 +64,16 @@ export interface ServeOptions<In, Out> extends SessionOptions<In, Out>, ServerEv
  *
  * @returns the server, when it listens
  * @throws {MILLRACE_ERR_BAD_OPTION}
- * @throws Node's errors: EADDRINUSE, EACCES, …
+ * @throws Node's errors: EADDRINUSE, EACCES, …; with `tls`, ERR_OSSL_…
  */
 export async function serve<In, Out>(
   options: ServeOptions<In, Out>,
   handler: SessionHandler<In, Out>,
 ): Promise<SessionServer<In, Out>> {
   if (typeof handler !== 'function') throw badOption('the handler of serve() is a function');
-  const { codec, heartbeat, clock = systemClock, limits, signal } = options;
+  const { codec, heartbeat, clock = systemClock, limits, signal, tls } = options;
   checkCommon(options);
+  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) throw badOption('tls of serve() is an object');
   const rules = sessionRules(limits, 'server');
   const server = new SessionServer<In, Out>(
     {
@@ -78,6 +84,7 @@ export async function serve<In, Out>(
     options,
     new Gate(gateRules(limits), clock),
     options.proxyProtocol === undefined ? undefined : proxyRules(options.proxyProtocol),
+    tls !== undefined,
   );
   signal?.throwIfAborted();
   const { port, host, path, fd, backlog, ipv6Only, reusePort } = options;
@@ -85,6 +92,7 @@ export async function serve<In, Out>(
     ...{ port, hostname: host, path, fd, backlog, ipv6Only, reusePort },
     ...connectionOptions(options, rules),
     ...handlers,
+    ...(tls === undefined ? {} : { tls: { ...tls, onDemand: true } }),
     open: (connection) => server.onConnection(connection),
     acceptError: (error) => server.onAcceptError(error),
   });
@@ -93,8 +101,9 @@ export async function serve<In, Out>(
 }
 
 /** What happens on a connection goes to whatever it is at the moment. @internal */
-export const handlers: Pick<ListenOptions<Endpoint>, 'data' | 'drain' | 'end' | 'close' | 'error'> = {
+export const handlers: Pick<ListenOptions<Endpoint>, 'data' | 'secure' | 'drain' | 'end' | 'close' | 'error'> = {
   data: (connection, view) => connection.data.onData(view),
+  secure: (connection) => connection.data.onSecure?.(),
   drain: (connection) => connection.data.onDrain(),
   end: (connection) => connection.data.onEnd(),
   close: (connection, reason) => connection.data.onClose(reason),

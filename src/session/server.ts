@@ -1,11 +1,11 @@
 /**
  * A server of sessions: who gets in, whose handler runs, what became of whom, and how it ends.
  *
- *      accepted ──gate──> [PROXY header] ──gate──> session ──handler──> closed
- *            └─────────────────┴────────────└──> refused: reset, with a reason
+ *      accepted ──gate──> [PROXY header] ──gate──> [TLS handshake] ──> session ──handler──> closed
+ *            └─────────────────┴────────────└─────────────┴──> refused: reset, with a reason
  */
 import { isIP } from 'node:net';
-import type { Connection, Server } from '../direct/index.ts';
+import type { Connection, Server, TlsContext } from '../direct/index.ts';
 import type { ProxyInfo, Session, SessionPeer } from './api.ts';
 import * as channels from './channels.ts';
 import { Drain, type DrainOptions, type DrainResult } from './drain.ts';
@@ -17,6 +17,7 @@ import { type ProxyRules, ProxyStage } from './proxy-stage.ts';
 import { closings, type RefusalReason, refusals, type SessionCloseReason } from './reasons.ts';
 import { type Endpoint, LiveSession, type SessionSetup } from './session.ts';
 import { tell } from './tell.ts';
+import { TlsStage } from './tls-stage.ts';
 
 /** Runs for each session. When its promise is settled, the session ends: well, whichever way. */
 export type SessionHandler<In, Out> = (session: Session<In, Out>) => Promise<void>;
@@ -28,6 +29,8 @@ export interface Refusal {
   /** Of the peer, as far as it was known: of the proxy, before its header. */
   readonly address: string | undefined;
   readonly port: number | undefined;
+  /** Of `TLS_HANDSHAKE_FAILED`: Node's or OpenSSL's error. */
+  readonly cause?: unknown;
 }
 
 /** What a server tells. What these throw is an 'uncaughtException'. */
@@ -56,6 +59,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
   readonly #events: ServerEvents<In, Out>;
   readonly #gate: Gate;
   readonly #proxy: ProxyRules | undefined;
+  readonly #isSecure: boolean;
   readonly #counts = new Counts();
   readonly #sessions = new Set<LiveSession<In, Out>>();
   readonly #stages = new Set<Connection<Endpoint>>();
@@ -72,6 +76,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     events: ServerEvents<In, Out>,
     gate: Gate,
     proxy: ProxyRules | undefined,
+    isSecure: boolean,
   ) {
     this.#setup = {
       ...setup,
@@ -82,6 +87,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     this.#events = events;
     this.#gate = gate;
     this.#proxy = proxy;
+    this.#isSecure = isSecure;
   }
 
   /** @internal */
@@ -90,6 +96,15 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     this.#signal = signal;
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (signal?.aborted === true) this.#onAbort();
+  }
+
+  /**
+   * Another key and certificate for handshakes from now on; sessions that are open keep theirs.
+   *
+   * @throws {MILLRACE_ERR_BAD_OPTION}, {MILLRACE_ERR_MISUSE} without `tls`; ERR_OSSL_…: the old ones stay, then
+   */
+  setSecureContext(context: TlsContext): void {
+    this.#listener.setSecureContext(context);
   }
 
   // ----------------------------------------------------------------------------------------------------------- figures
@@ -171,8 +186,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     connection.data = new ProxyStage(connection, rules, this.#setup.sweep, {
       admit: (proxy, rest) => {
         this.#stages.delete(connection);
-        const session = this.#admit(connection, proxy);
-        if (rest.length > 0) session?.onData(rest);
+        this.#admit(connection, proxy, rest);
       },
       refuse: (reason, message) => {
         this.#stages.delete(connection);
@@ -186,14 +200,45 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     });
   }
 
-  #admit(connection: Connection<Endpoint>, proxy: ProxyInfo | undefined): LiveSession<In, Out> | undefined {
+  /** It is known whose it is. @param rest lent: bytes that were received already */
+  #admit(connection: Connection<Endpoint>, proxy: ProxyInfo | undefined, rest?: Buffer): void {
     const peer = peerOf(connection, proxy);
     const refusal = this.#isStopping ? 'DRAINING' : this.#gate.enter(peer.address);
     if (refusal !== undefined) {
       this.#gate.gone();
       this.#refuse(connection, refusal, refusals[refusal], peer);
-      return undefined;
+      return;
     }
+    if (this.#isSecure) {
+      this.#secure(connection, peer, rest);
+      return;
+    }
+    const session = this.#open(connection, peer);
+    if (rest !== undefined && rest.length > 0) session.onData(rest);
+  }
+
+  #secure(connection: Connection<Endpoint>, peer: SessionPeer, rest: Buffer | undefined): void {
+    const gone = (): void => {
+      this.#stages.delete(connection);
+      this.#gate.leave(peer.address);
+      this.#gate.gone();
+    };
+    this.#stages.add(connection);
+    connection.data = new TlsStage({
+      admit: () => {
+        this.#stages.delete(connection);
+        this.#open(connection, { ...peer, identity: connection.tls?.peer });
+      },
+      refuse: (reason, message, cause) => {
+        gone();
+        this.#refuse(connection, reason, message, peer, cause);
+      },
+      gone,
+    });
+    connection.startTls(rest);
+  }
+
+  #open(connection: Connection<Endpoint>, peer: SessionPeer): LiveSession<In, Out> {
     const session = new LiveSession<In, Out>(connection, peer, this.#setup);
     connection.data = session;
     this.#sessions.add(session);
@@ -208,11 +253,13 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     reason: RefusalReason,
     message: string = refusals[reason],
     peer: SessionPeer = peerOf(connection, undefined),
+    cause?: unknown,
   ): void {
     connection.data = NOBODY;
     connection.terminate();
     this.#counts.countRefused(reason);
-    const refusal: Refusal = { reason, message, address: peer.address, port: peer.port };
+    const { address, port } = peer;
+    const refusal: Refusal = { reason, message, address, port, ...(cause === undefined ? {} : { cause }) };
     if (channels.refused.hasSubscribers) channels.refused.publish({ refusal });
     tell(() => this.#events.onRefused?.(refusal));
   }
@@ -315,10 +362,10 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
 function peerOf(connection: Connection<Endpoint>, proxy: ProxyInfo | undefined): SessionPeer {
   const source = proxy?.source;
   if (source !== undefined && isIP(source.address) !== 0) {
-    return { address: plainAddress(source.address), port: source.port, proxy };
+    return { address: plainAddress(source.address), port: source.port, proxy, identity: undefined };
   }
   const { remote } = connection;
-  return { address: remote && plainAddress(remote.address), port: remote?.port, proxy };
+  return { address: remote && plainAddress(remote.address), port: remote?.port, proxy, identity: undefined };
 }
 
 /** Whether a handler threw because its session is over: what `send` and `receive` throw, and what signals do. */

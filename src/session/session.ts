@@ -10,7 +10,7 @@
  *
  * It is longer than most files here because the states are in one place.
  */
-import type { CloseReason, Connection } from '../direct/index.ts';
+import type { CloseReason, Connection, TlsInfo } from '../direct/index.ts';
 import { type Codec, type Decoder, FramingError } from '../framing/index.ts';
 import type { Hold, SendOptions, SendStatus, Session, SessionPeer, WaitOptions } from './api.ts';
 import { errorOf, misuse, SessionError } from './errors.ts';
@@ -30,6 +30,8 @@ export interface Endpoint {
   onDrain(): void;
   onEnd(): void;
   onClose(reason: CloseReason): void;
+  /** The TLS handshake is done. */
+  onSecure?(): void;
 }
 
 /** What all sessions of a server share. */
@@ -478,6 +480,11 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
     if (reason.kind === 'reset') return { reason: 'RESET', message: closings.RESET, cause: reason.error };
     if (reason.kind === 'terminated') return { reason: 'ABORTED', message: closings.ABORTED };
     const cause = 'error' in reason ? reason.error : undefined;
+    if (reason.kind === 'tls') {
+      const isCut = (cause as NodeJS.ErrnoException).code === 'MILLRACE_ERR_TLS_TRUNCATED';
+      const name = isCut ? 'TLS_TRUNCATED' : 'TLS_ERROR';
+      return { reason: name, message: closings[name], cause };
+    }
     return { reason: 'CONNECTION_ERROR', message: closings.CONNECTION_ERROR, cause };
   }
 
@@ -586,6 +593,10 @@ export class LiveSession<In, Out> implements Session<In, Out>, Endpoint, Watched
 
   get unreadFrames(): number {
     return this.#incoming.frames;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#connection.tls;
   }
 
   get bytesRead(): number {
