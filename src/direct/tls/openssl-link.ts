@@ -181,7 +181,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
       }
       if (length === 0) break; // the native part stops behind each session
     }
-    this.#pump();
+    if (this.gatheredBytes === 0) this.#pump(); // or it leaves with what was written, when the turn ends
     this.settleRead();
   }
 
@@ -347,7 +347,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
 
   /** @hot */
   get gatheredBytes(): number {
-    return this.#used;
+    return this.#used + (this.isSending ? 0 : (this.#queued?.plainBytes ?? 0));
   }
 
   /** Never by the link below: what it gathers, it sends as it is. @hot */
@@ -356,7 +356,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
     const { arena } = this.inner.turn;
     // Three bytes a UTF-16 unit is the most that any encoding needs.
     const most = typeof chunk === 'string' ? chunk.length * 3 : chunk.byteLength;
-    if (this.#used + most > SLOT_BYTES) return -1;
+    if (this.#used + most > SLOT_BYTES) return typeof chunk === 'string' ? -1 : this.#encryptEarly(chunk);
     if (most === 0) return 0;
     if (this.#slot < 0) {
       this.#slot = arena.take();
@@ -368,6 +368,18 @@ export class OpensslLink extends SecureLink<EngineLink> {
     this.#used += length;
     if (this.#used === 0) this.#giveSlot(); // text that is no hex or base64
     return length;
+  }
+
+  /** A large write becomes records now: it may be lent, and would have to be copied otherwise. @hot */
+  #encryptEarly(chunk: Uint8Array): number {
+    const { byteLength } = chunk;
+    if (this.gatheredBytes + byteLength > PLAIN_BYTES_OF_BUFFER) return -1;
+    if (this.#used > 0) {
+      this.#encrypt(this.inner.turn.arena.memory, this.#slot, this.#used);
+      this.#giveSlot();
+    }
+    this.#encrypt(chunk, 0, byteLength);
+    return byteLength;
   }
 
   #giveSlot(): void {
@@ -385,7 +397,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
   send(pieces: Piece[] | null): void {
     this.isSending = true;
     if (pieces === null) {
-      this.#encryptSlot();
+      if (this.#used > 0) this.#encryptSlot();
       this.#pump();
       return;
     }
@@ -410,7 +422,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
     const out = isFree ? arena.take() : -1;
     if (out < 0) {
       this.#encrypt(arena.memory, slot, used);
-      if (!this.isClosing) this.#giveSlot();
+      this.#giveSlot();
       return;
     }
     const events = this.#native.write(this.#ssl, arena.memory, slot, used, arena.memory, out, SLOT_BYTES);
@@ -442,7 +454,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
         this.#advance(chunk, length);
       }
       batch += length;
-      if (this.isClosing) return;
+      if (this.#due !== null) return; // OpenSSL takes no more
     }
     if (this.#nextPiece === pieces.length) this.#pieces = null;
     this.#pump();
@@ -486,8 +498,9 @@ export class OpensslLink extends SecureLink<EngineLink> {
     if ((status[STATUS.SPILLED] as number) > 0) this.#enqueue(this.#native.spilled(this.#ssl));
   }
 
+  /** Told later: the owner may be within `write`. */
   #wrote(events: number): void {
-    if (events & EVENT.FAILED) this.fail(opensslError(this.#native.failure(this.#ssl)));
+    if (events & EVENT.FAILED) this.#tell(opensslError(this.#native.failure(this.#ssl)), true);
   }
 
   /** What OpenSSL has to send by itself: handshake, alerts, answers to key updates. @hot */
@@ -510,6 +523,7 @@ export class OpensslLink extends SecureLink<EngineLink> {
     const queued = this.#queued;
     if (queued === null || inner.isSending) return;
     this.#queued = null;
+    if (queued.plainBytes > 0) this.isSending = true;
     this.#flight = queued;
     this.#flightPlainBytes = queued.plainBytes;
     this.#seenBytes = inner.bytesSent;
