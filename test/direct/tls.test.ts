@@ -711,6 +711,12 @@ for (const [what, tls] of Object.entries<object>({
   });
 }
 
+test('a context that gives tickets is refused where SNICallback chooses whom to trust', limit, async () => {
+  const secureContext = contextOf(certificates.server);
+  const tls = { secureContext, requestCert: true, SNICallback() {} };
+  await assert.rejects(listen({ port: 0, tls }), { code: 'MILLRACE_ERR_BAD_OPTION' });
+});
+
 test('a client with options that make no sense is refused', limit, async () => {
   const all = [false, { servername: '127.0.0.1' }, { session: 'x' }, { requestCert: true }, { checkServerIdentity: 1 }];
   for (const tls of all)

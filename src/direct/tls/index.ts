@@ -65,7 +65,14 @@ class TlsSecurity implements Security {
 const NO_TICKET = 0x4000;
 
 function makeContext(options: TlsContext, { isServer, forbidsTickets }: TlsSettings): SecureContext {
-  if (options.secureContext !== undefined) return options.secureContext as SecureContext;
+  if (options.secureContext !== undefined) {
+    if (forbidsTickets)
+      throw new DirectError(
+        'BAD_OPTION',
+        'with SNICallback and requestCert: tls.key and tls.cert in place of a secureContext',
+      );
+    return options.secureContext as SecureContext;
+  }
   const { secureOptions = 0, sessionIdContext = isServer ? programId() : undefined } = options;
   return createSecureContext({
     ...options,
