@@ -17,6 +17,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int32_t s32;
+typedef int64_t s64;
 
 /* One submission. Offsets in bytes are what TypeScript writes. */
 struct sqe {
@@ -55,7 +56,7 @@ struct buf {
 enum { /* opcodes, enum io_uring_op */
   OP_NOP = 0,
   OP_WRITEV = 2,
-  OP_POLL_ADD = 6, /* io_uring only: the epoll ring never says EAGAIN */
+  OP_POLL_ADD = 6,
   OP_SENDMSG = 9,
   OP_ACCEPT = 13,
   OP_ASYNC_CANCEL = 14,

@@ -3,6 +3,7 @@
  */
 #include <node_api.h>
 
+#include "message.h"
 #include "ring.h"
 #include "socket.h"
 #include "sys.h"
@@ -43,6 +44,13 @@ static bool get_bytes(napi_env env, napi_value value, u8 **data, size_t *length)
   napi_typedarray_type type;
   return napi_get_typedarray_info(env, value, &type, length, (void **)data, NULL, NULL) == napi_ok &&
          (type == napi_uint8_array || type == napi_uint8_clamped_array);
+}
+
+/* The numbers behind an Int32Array. */
+static bool get_ints(napi_env env, napi_value value, s32 **data, size_t *count) {
+  napi_typedarray_type type;
+  return napi_get_typedarray_info(env, value, &type, count, (void **)data, NULL, NULL) == napi_ok &&
+         type == napi_int32_array;
 }
 
 static struct instance *get_instance(napi_env env) {
@@ -300,6 +308,35 @@ static napi_value SocketPair(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* sendMessage(fd, bytes, descriptors: Int32Array, address: Uint8Array, empty for a connected socket) -> bytes taken or
+ * -errno, without waiting */
+static napi_value SendMessage(napi_env env, napi_callback_info info) {
+  ARGUMENTS(4);
+  s32 fd, *rights;
+  u8 *bytes, *address;
+  size_t length, count, address_length;
+  if (!get_int(env, args[0], &fd) || !get_bytes(env, args[1], &bytes, &length) ||
+      !get_ints(env, args[2], &rights, &count) || count > MOST_RIGHTS ||
+      !get_bytes(env, args[3], &address, &address_length))
+    return integer(env, -E_INVAL);
+  if (length > MAX_SEND) length = MAX_SEND;
+  return integer(env, message_send(fd, bytes, length, rights, count, address, address_length));
+}
+
+/* receiveMessage(fd, bytes, out: Int32Array of 2 + MOST_RIGHTS) -> bytes received or -errno, without waiting. out: how many
+ * descriptors came, 1 if others were lost, the descriptors */
+static napi_value ReceiveMessage(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  s32 fd, *out;
+  u8 *bytes;
+  size_t length, count;
+  if (!get_int(env, args[0], &fd) || !get_bytes(env, args[1], &bytes, &length) || !get_ints(env, args[2], &out, &count) ||
+      count < 2 + MOST_RIGHTS)
+    return integer(env, -E_INVAL);
+  if (length > MAX_SEND) length = MAX_SEND;
+  return integer(env, message_receive(fd, bytes, length, out + 2, &out[0], &out[1]));
+}
+
 static napi_value Bind(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   s32 fd;
@@ -433,6 +470,7 @@ NAPI_MODULE_INIT(/* env, exports */) {
     { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "show", Show },
     { "address", Address },
     { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "accept", Accept },
+    { "sendMessage", SendMessage }, { "receiveMessage", ReceiveMessage },
     { "name", Name }, { "unread", Unread },
     { "shutdown", Shutdown },
     { "setOption", SetOption }, { "getOption", GetOption }, { "send", Send }, { "flags", Flags },

@@ -13,7 +13,7 @@
  * Differences that a caller can see: pipes must be non-blocking, sockets that receive and send need not; the memory of a
  * sendmsg's header and vector must live until the completion, not only until the submission; close ends what still waits
  * on the descriptor (-ECANCELED); sockets to accept or connect on must be non-blocking; a cancel names the descriptor of
- * its target besides the user_data; a multishot receive does not end for a full completion queue (it pauses, and epoll
+ * its target besides the user_data; a poll waits for reading or for writing, not for both; a multishot receive does not end for a full completion queue (it pauses, and epoll
  * reports the rest), and its limit is one buffer.
  */
 #include "ring.h"
@@ -22,7 +22,7 @@
 enum { EPOLL_IN = 0x1, EPOLL_OUT = 0x4, EPOLL_ERR = 0x8, EPOLL_HUP = 0x10, EPOLL_ONESHOT = 1u << 30 };
 enum { CTL_ADD = 1, CTL_DEL = 2, CTL_MOD = 3 };
 enum { EPOLL_CLOEXEC = 02000000, EVENTFD_CLOEXEC = 02000000 };
-enum { SOL_SOCKET_ = 1, SO_ERROR_ = 4 };
+enum { SO_ERROR_ = 4 };
 enum { E_EXIST = 17, E_NOTCONN = 107 };
 
 enum {
@@ -262,6 +262,14 @@ static enum verdict connect_to(struct ring *ring, const struct sqe *op) {
   return sys3(SYS_getpeername, op->fd, peer, &bytes) == -E_NOTCONN ? WAITING : finish(ring, op, 0);
 }
 
+/* poll(2), for what is then read or written by other calls: which of the events asked for are there. */
+static enum verdict poll_for(struct ring *ring, const struct sqe *op) {
+  struct { s32 fd; u16 events, revents; } asked = { op->fd, (u16)op->op_flags, 0 };
+  s64 at_once[2] = { 0, 0 };
+  long n = sys5(SYS_ppoll, &asked, 1, at_once, 0, 0);
+  return n == 0 ? WAITING : finish(ring, op, n < 0 ? n : asked.revents);
+}
+
 static enum verdict perform(struct ring *ring, const struct sqe *op) {
   switch (op->opcode) {
     case OP_RECV:
@@ -271,6 +279,7 @@ static enum verdict perform(struct ring *ring, const struct sqe *op) {
     case OP_WRITE:
     case OP_WRITEV: return write_pipe(ring, op);
     case OP_ACCEPT: return accept_next(ring, op);
+    case OP_POLL_ADD: return poll_for(ring, op);
     default: return connect_to(ring, op);
   }
 }
@@ -414,6 +423,7 @@ static void submit(struct ring *ring, const struct sqe *sqe) {
     case OP_WRITE:
     case OP_WRITEV:
     case OP_CONNECT: start(ring, sqe, EPOLL_OUT); break;
+    case OP_POLL_ADD: start(ring, sqe, sqe->op_flags & EPOLL_OUT ? EPOLL_OUT : EPOLL_IN); break;
     case OP_SHUTDOWN: finish(ring, sqe, sys2(SYS_shutdown, sqe->fd, sqe->len)); break;
     case OP_CLOSE: close_descriptor(ring, sqe); break;
     case OP_ASYNC_CANCEL: cancel(ring, sqe); break;

@@ -42,6 +42,7 @@ s32 socket_flags(s32 fd) { return (s32)sys2(SYS_fcntl, fd, F_GETFL_); }
 s32 socket_set_blocking(s32 fd, bool blocking) {
   long flags = sys2(SYS_fcntl, fd, F_GETFL_);
   if (flags < 0) return (s32)flags;
+  if (blocking == !(flags & O_NONBLOCK_)) return 0;
   return (s32)sys3(SYS_fcntl, fd, F_SETFL_, blocking ? flags & ~O_NONBLOCK_ : flags | O_NONBLOCK_);
 }
 

@@ -9,9 +9,9 @@
 #if defined(__x86_64__)
 enum {
   SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_ioctl = 16, SYS_writev = 20, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_recvfrom = 45,
-  SYS_sendmsg = 46, SYS_shutdown = 48, SYS_bind = 49, SYS_listen = 50, SYS_getsockname = 51, SYS_getpeername = 52,
+  SYS_sendmsg = 46, SYS_recvmsg = 47, SYS_shutdown = 48, SYS_bind = 49, SYS_listen = 50, SYS_getsockname = 51, SYS_getpeername = 52,
   SYS_socketpair = 53, SYS_setsockopt = 54, SYS_getsockopt = 55, SYS_fcntl = 72, SYS_epoll_ctl = 233,
-  SYS_epoll_pwait = 281, SYS_accept4 = 288, SYS_eventfd2 = 290, SYS_epoll_create1 = 291, SYS_io_uring_setup = 425,
+  SYS_ppoll = 271, SYS_epoll_pwait = 281, SYS_accept4 = 288, SYS_eventfd2 = 290, SYS_epoll_create1 = 291, SYS_io_uring_setup = 425,
   SYS_io_uring_enter = 426, SYS_io_uring_register = 427
 };
 static inline long syscall6(long n, long a, long b, long c, long d, long e, long f) {
@@ -26,10 +26,10 @@ static inline long syscall6(long n, long a, long b, long c, long d, long e, long
 #elif defined(__aarch64__)
 enum {
   SYS_eventfd2 = 19, SYS_epoll_create1 = 20, SYS_epoll_ctl = 21, SYS_epoll_pwait = 22, SYS_fcntl = 25, SYS_ioctl = 29, SYS_close = 57,
-  SYS_read = 63, SYS_write = 64, SYS_writev = 66,
+  SYS_read = 63, SYS_write = 64, SYS_writev = 66, SYS_ppoll = 73,
   SYS_socket = 198, SYS_socketpair = 199, SYS_bind = 200, SYS_listen = 201, SYS_connect = 203, SYS_getsockname = 204,
   SYS_getpeername = 205, SYS_sendto = 206, SYS_recvfrom = 207, SYS_setsockopt = 208, SYS_getsockopt = 209,
-  SYS_shutdown = 210, SYS_sendmsg = 211, SYS_munmap = 215, SYS_mmap = 222, SYS_accept4 = 242,
+  SYS_shutdown = 210, SYS_sendmsg = 211, SYS_recvmsg = 212, SYS_munmap = 215, SYS_mmap = 222, SYS_accept4 = 242,
   SYS_io_uring_setup = 425, SYS_io_uring_enter = 426, SYS_io_uring_register = 427
 };
 static inline long syscall6(long n, long a, long b, long c, long d, long e, long f) {
@@ -60,7 +60,7 @@ enum { /* errno values used here; the same on both architectures */
   E_ALREADY = 114, E_INPROGRESS = 115, E_CANCELED = 125, E_NOENT = 2, E_BADF = 9, E_CONNABORTED = 103, E_ISCONN = 106
 };
 
-enum { AF_UNIX_ = 1, SOCK_STREAM_ = 1, SOCK_NONBLOCK_ = 04000, SOCK_CLOEXEC_ = 02000000 };
+enum { SOL_SOCKET_ = 1, AF_UNIX_ = 1, SOCK_STREAM_ = 1, SOCK_NONBLOCK_ = 04000, SOCK_CLOEXEC_ = 02000000 };
 enum { MSG_DONTWAIT_ = 0x40, MSG_NOSIGNAL_ = 0x4000 };
 
 /* Zeroed pages, or NULL. Pages that are never touched cost nothing. */

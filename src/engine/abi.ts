@@ -9,7 +9,7 @@
 export const OP = {
   NOP: 0,
   WRITEV: 2,
-  POLL_ADD: 6, // io_uring only: the epoll ring never says EAGAIN
+  POLL_ADD: 6,
   SENDMSG: 9,
   ACCEPT: 13,
   ASYNC_CANCEL: 14,
@@ -114,6 +114,7 @@ export const USER_OP = {
   CANCEL: 7,
   RECV_LARGE: 8,
   READY: 9,
+  HEAD: 10,
 } as const;
 export const USER_SLOT_MASK = 0xffffff;
 export const USER_OP_SHIFT = 24;
@@ -139,12 +140,16 @@ export const ERRNO = {
   ENOBUFS: 105,
   EISCONN: 106,
   ENOTCONN: 107,
+  ETOOMANYREFS: 109,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
   EALREADY: 114,
   ECANCELED: 125,
 } as const;
+
+/** SCM_MAX_FD: how many descriptors one message of a unix socket can have (unix(7)). */
+export const MOST_RIGHTS = 253;
 
 /** Constants of socket(7), ip(7), tcp(7) on Linux. */
 export const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;

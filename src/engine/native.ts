@@ -31,6 +31,16 @@ export interface Native {
   address(view: Uint8Array): number;
   socket(domain: number, type: number, protocol: number): number;
   socketPair(type: number): [number, number] | number;
+  /**
+   * sendmsg(2) of what fits without waiting; returns how many bytes. The descriptors (at most 253) go with the first byte
+   * and stay open here. `sockaddr` is empty for a connected socket.
+   */
+  sendMessage(fd: number, bytes: Uint8Array, descriptors: Int32Array, sockaddr: Uint8Array): number;
+  /**
+   * recvmsg(2) of what is there; returns how many bytes. `out` gets: how many descriptors came, 1 if the kernel had to
+   * close others, and the descriptors, close-on-exec; it has room for 2 + 253.
+   */
+  receiveMessage(fd: number, bytes: Uint8Array, out: Int32Array): number;
   bind(fd: number, sockaddr: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   /** accept4(2); close-on-exec. */
