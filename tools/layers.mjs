@@ -21,6 +21,8 @@ const layers = {
   direct: ['engine', 'tls'],
   tls: ['engine', 'net'],
   http: ['engine', 'net'],
+  cluster: ['engine', 'net', 'direct'],
+  restart: ['engine', 'net', 'direct'],
 };
 
 /** Packages that examples show together with ours. */
@@ -36,8 +38,11 @@ const publicFiles = {
     'buffers.ts',
     'large-buffers.ts',
     'builtins.ts',
+    'channel-error.ts',
     'connection.ts',
+    'descriptor-channel.ts',
     'listener.ts',
+    'listener-source.ts',
     'native.ts',
     'open-listener.ts',
     'socket-options.ts',

@@ -1,8 +1,15 @@
 /** A listening socket on the engine's rings: each accepted descriptor becomes a link. */
 import type { AsyncResource } from 'node:async_hooks';
-import { decodeIp, decodePath, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
+import { decodeIp, decodePath, type IpAddress } from '../engine/address.ts';
 import { Listener } from '../engine/listener.ts';
-import { openListener, type Place, removePath, warnOfBackOff } from '../engine/open-listener.ts';
+import {
+  givenListener,
+  type Opened,
+  openListener,
+  type Place,
+  removePath,
+  warnOfBackOff,
+} from '../engine/open-listener.ts';
 import { errnoException, listenException } from '../engine/system-errors.ts';
 import type { Turn } from '../engine/turn.ts';
 import { EngineLink } from './engine-link.ts';
@@ -12,46 +19,48 @@ export class EngineDoor extends Listener implements Door {
   readonly address: Readonly<IpAddress> | string;
   readonly #keeper: DoorKeeper;
   readonly #context: AsyncResource;
-  /** Of a unix socket that we have made, and remove. */
+  /** Of a unix socket. */
   readonly #path: string | undefined;
   #hasWarned = false;
 
   /** Listens. @throws Node's error when that can't be */
-  static open(turn: Turn, place: Place, backlog: number, keeper: DoorKeeper, context: AsyncResource): EngineDoor {
-    const opened = openListener(turn, place, backlog);
-    if (typeof opened === 'number') throw listenException(-opened, 'listen', place.address, place.port);
-    const { fd, isUnix, isShared } = opened;
-    const address = nameOf(turn, fd);
-    const path = isUnix && !isShared ? (place.address ?? undefined) : undefined;
-    return new EngineDoor(turn, fd, isUnix, isShared, path, address, keeper, context);
-  }
-
-  private constructor(
+  static async open(
     turn: Turn,
-    fd: number,
-    isUnix: boolean,
-    isShared: boolean,
-    path: string | undefined,
-    address: IpAddress | string,
+    place: Place,
+    backlog: number,
     keeper: DoorKeeper,
     context: AsyncResource,
-  ) {
-    super(turn, fd, isUnix, isShared);
-    this.address = address;
-    this.#path = path;
+  ): Promise<EngineDoor> {
+    const requested = { ...place };
+    const opened = (await givenListener(turn, place, backlog)) ?? openListener(turn, place, backlog);
+    if (typeof opened === 'number') throw listenException(-opened, 'listen', place.address, place.port);
+    return new EngineDoor(turn, opened, requested, keeper, context);
+  }
+
+  private constructor(turn: Turn, opened: Opened, requested: Place, keeper: DoorKeeper, context: AsyncResource) {
+    super(turn, opened.fd, opened.isUnix, opened.isShared, opened.inlet);
+    this.keepsPath = opened.keepsPath;
+    this.listed(requested);
+    this.address = nameOf(this.sockaddr());
+    this.#path = opened.isUnix ? (requested.address ?? undefined) : undefined;
     this.#keeper = keeper;
     this.#context = context;
   }
 
-  override onAccept(fd: number): void {
-    if (this.#keeper.isFull) this.turn.ring.native.closeDescriptor(fd);
-    else this.#context.runInAsyncScope(this.#accepted, this, fd);
+  override get isFull(): boolean {
+    return this.#keeper.isFull;
   }
 
-  #accepted(fd: number): void {
+  override onAccept(fd: number, head?: Uint8Array): void {
+    if (this.#keeper.isFull) this.turn.ring.native.closeDescriptor(fd);
+    else this.#context.runInAsyncScope(this.#accepted, this, fd, head);
+  }
+
+  #accepted(fd: number, head: Uint8Array | undefined): void {
     let link: EngineLink;
     try {
       link = new EngineLink(this.turn, fd, this.isUnix, this.#context);
+      if (head !== undefined) link.preload(head);
     } catch (error) {
       this.turn.ring.native.closeDescriptor(fd); // more connections than a thread can have
       this.#keeper.onAcceptError(error as Error);
@@ -72,14 +81,13 @@ export class EngineDoor extends Listener implements Door {
 
   override close(): void {
     super.close();
-    if (this.#path !== undefined) removePath(this.#path);
+    if (this.#path !== undefined && !this.keepsPath) removePath(this.#path);
   }
 
   override onClosed(): void {}
 }
 
-function nameOf(turn: Turn, fd: number): IpAddress | string {
-  const bytes = Buffer.alloc(SOCKADDR_BYTES);
-  const sockaddr = bytes.subarray(0, Math.max(0, turn.ring.native.name(fd, false, bytes)));
+function nameOf(sockaddr: Buffer | number): IpAddress | string {
+  if (typeof sockaddr === 'number') return '';
   return decodeIp(sockaddr) ?? decodePath(sockaddr);
 }

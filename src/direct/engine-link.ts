@@ -49,6 +49,10 @@ export class EngineLink extends Connection implements Link {
     lendLarge(buffers, id, length, this.owner);
   }
 
+  override onHead(bytes: Buffer): void {
+    lend(bytes, this.owner);
+  }
+
   override onEnd(): void {
     this.owner.onEnd();
   }

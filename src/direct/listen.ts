@@ -51,7 +51,7 @@ export async function listen<Data = unknown>(options: ListenOptions<Data>): Prom
   if (turn === null || beginning.security?.needsNode === true) {
     server.begin(await NodeDoor.open(place, backlog, server, context));
   } else {
-    const door = EngineDoor.open(turn, place, backlog, server, context);
+    const door = await EngineDoor.open(turn, place, backlog, server, context);
     server.begin(door);
     door.accept();
   }

@@ -64,6 +64,8 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   #isRef = true;
   #holdsRead = false;
   #isCloseSubmitted = false;
+  /** What came before the connection was ours, and is received first. */
+  #head: Uint8Array | null = null;
   #onStopped: (() => void) | null = null;
 
   /** @param fd an open stream socket or pipe, which belongs to the connection from now on; or -1, and `open` follows */
@@ -92,6 +94,8 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   abstract onData(buffers: ReceiveBuffers, start: number, length: number): void;
   /** `length` bytes at the start of large buffer `id`, lent until this returns unless it takes them. @hot */
   abstract onLargeData(buffers: LargeBuffers, id: number, length: number): void;
+  /** What came before the connection was ours: as if it came now. The bytes are the owner's. */
+  abstract onHead(bytes: Buffer): void;
   /** The peer has sent its FIN. */
   abstract onEnd(): void;
   abstract onReadError(errno: number): void;
@@ -152,6 +156,12 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
       case USER_OP.CLOSE:
         this.#closed();
         break;
+      case USER_OP.HEAD:
+        this.isReceiving = false;
+        this.isCancellingRecv = false;
+        this.inFlight--;
+        this.#receiveHead();
+        break;
     }
   }
 
@@ -161,6 +171,25 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
   connect(sockaddr: Uint8Array): void {
     this.isConnecting = true;
     submitConnect(this, sockaddr);
+  }
+
+  /** Bytes that somebody else has read from this connection, and that are received before all others. */
+  preload(bytes: Uint8Array): void {
+    if (bytes.byteLength > 0) this.#head = bytes;
+  }
+
+  #receiveHead(): void {
+    try {
+      if (this.#wantsRead) this.#tellHead();
+    } finally {
+      this.rearm();
+    }
+  }
+
+  #tellHead(): void {
+    const { buffer, byteOffset, byteLength } = this.#head as Uint8Array;
+    this.#head = null;
+    this.onHead(Buffer.from(buffer, byteOffset, byteLength));
   }
 
   get isReading(): boolean {
@@ -274,8 +303,21 @@ export abstract class Connection implements Endpoint, Flushable, Starved {
     if (this.isClosing) {
       this.#settleClose();
     } else if (!this.isReceiving) {
-      if (this.#wantsRead) submitRecv(this);
+      if (this.#head !== null) this.#submitHead();
+      else if (this.#wantsRead) submitRecv(this);
       else if (this.#onStopped !== null) this.#tellStopped();
+    }
+  }
+
+  /** In a turn of its own, as any receive. Whoever stops the connection to hand it on takes the head with it. */
+  #submitHead(): void {
+    if (this.#wantsRead) {
+      this.isReceiving = true;
+      this.inFlight++;
+      this.turn.completeLater(this, USER_OP.HEAD);
+    } else if (this.#onStopped !== null) {
+      this.#tellHead();
+      this.#tellStopped();
     }
   }
 

@@ -6,6 +6,7 @@ import { AF, ERRNO } from './abi.ts';
 import { encodeIp, encodePath } from './address.ts';
 import { builtins } from './builtins.ts';
 import { Connection } from './connection.ts';
+import { askSource, type Inlet, type Offer } from './listener-source.ts';
 import { familyOf, setReuseAddress, setReusePort, setV6Only } from './socket-options.ts';
 import { errnoException } from './system-errors.ts';
 import type { Turn } from './turn.ts';
@@ -21,11 +22,14 @@ export interface Place {
   reusePort: boolean;
 }
 
-/** A listening descriptor; `isShared` if it may be somebody else's, too. */
+/** A listening descriptor, or an inlet; `isShared` if it may be somebody else's, too. */
 export interface Opened {
   fd: number;
   isUnix: boolean;
   isShared: boolean;
+  /** The path of a unix socket is somebody else's to remove. */
+  keepsPath: boolean;
+  inlet: Inlet | null;
   place: Place;
 }
 
@@ -33,6 +37,32 @@ const EADDRINUSE = 98;
 const EACCES = 13;
 const MOST_DESCRIPTORS = 2 ** 31 - 1;
 const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
+
+/** What somebody else gives in place of a socket of our own; `undefined`: nobody does. */
+type Given = Opened | number | undefined;
+
+/**
+ * What the source of this thread gives for a place: see listener-source.ts. `-errno` if it says so.
+ * Not for what is to be listened on exclusively.
+ */
+export function givenListener(turn: Turn, place: Place, backlog: number): Given | Promise<Given> {
+  const offer = askSource(place, backlog);
+  if (offer === undefined || typeof offer === 'number') return offer;
+  if (offer instanceof Promise) return offer.then((answer) => accepted(turn, place, answer));
+  return accepted(turn, place, offer);
+}
+
+function accepted(turn: Turn, place: Place, offer: Offer | number | undefined): Given {
+  if (offer === undefined || typeof offer === 'number') return offer;
+  if ('inlet' in offer) {
+    const isUnix = Buffer.from(offer.inlet.sockaddr).readUInt16LE(0) === AF.UNIX;
+    return { fd: -1, isUnix, isShared: false, keepsPath: true, inlet: offer.inlet, place };
+  }
+  const { fd, isShared, keepsPath } = offer;
+  const { native, kind } = turn.ring;
+  native.setBlocking(fd, !isShared && kind === 'io_uring');
+  return { fd, isUnix: familyOf(native, fd) === AF.UNIX, isShared, keepsPath, inlet: null, place };
+}
 
 /**
  * Opens, binds and listens. Without an address: every address of both families, or of IPv4 where there is no IPv6;
@@ -68,9 +98,15 @@ function bindAndListen(turn: Turn, place: Place, backlog: number): Opened | numb
   if (result === 0) result = native.bind(fd, sockaddr);
   if (isUnix && result === -ERRNO.ENOENT) result = -EACCES; // as libuv, so that it is the same everywhere
   if (result === 0) result = native.listen(fd, backlog);
-  if (result === 0) return { fd, isUnix, isShared: false, place };
+  if (result === 0) return { fd, isUnix, isShared: false, keepsPath: false, inlet: null, place };
   native.closeDescriptor(fd);
   return result;
+}
+
+/** What was given after all to somebody who does not want it any more. */
+export function discardOpened(turn: Turn, { fd, inlet }: Opened): void {
+  if (inlet === null) turn.ring.native.closeDescriptor(fd);
+  else inlet.stop();
 }
 
 /** `listen({ fd })`: somebody else opened it, and others may have it, too. */
@@ -83,7 +119,7 @@ function adoptListener(turn: Turn, place: Place, fd: number, backlog: number): O
   const result = native.listen(fd, backlog);
   if (result < 0) return result;
   native.setBlocking(fd, false);
-  return { fd, isUnix: family === AF.UNIX, isShared: true, place };
+  return { fd, isUnix: family === AF.UNIX, isShared: true, keepsPath: true, inlet: null, place };
 }
 
 /** unix(7): the path stays when the socket is closed; an abstract one has none. */

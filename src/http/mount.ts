@@ -52,9 +52,10 @@ export function mount<S extends nodeNet.Server>(server: S): S {
 
 /** Node's close of this kind of server; and, as the kernel does not, a unix socket's path goes. */
 function close(this: ServerClass, callback?: (error?: Error) => void): ServerClass {
-  const path = this._handle === null ? undefined : this._pipeName;
+  const handle = this._handle;
+  const path = this._pipeName;
   this._listeningId++; // an address that is being looked up is listened on no more
   (Object.getPrototypeOf(this) as ServerClass).close.call(this, callback);
-  if (path !== undefined) this._unlink(path);
+  if (handle !== null && path !== undefined) this._unlink(path, handle);
   return this;
 }

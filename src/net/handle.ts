@@ -91,6 +91,16 @@ export abstract class Handle extends Connection {
     if (!wantsMore && !this.isClosing) this.readStop();
   }
 
+  override onHead(bytes: Buffer): void {
+    const { socket } = this;
+    this.bytesRead += bytes.byteLength;
+    if (socket === null || socket.destroyed) return;
+    socket._unrefTimer();
+    const onRead = socket[kOnRead];
+    const wantsMore = onRead === null ? deliver(socket, bytes) : onRead.take(socket, bytes, 0, bytes.byteLength);
+    if (!wantsMore && !this.isClosing) this.readStop();
+  }
+
   override onEnd(): void {
     const { socket } = this;
     if (isTraced) trace('fd %d: end', this.fd);

@@ -62,6 +62,7 @@ async function detachSocket(socket: SocketClass): Promise<SocketTicket> {
     // The engine speaks to us from now on, not to the stream.
     handle.onData = (buffers, start, length) => void chunks.push(copyOut(buffers, start, length));
     handle.onLargeData = (buffers, id, length) => void chunks.push(buffers.take(id, length));
+    handle.onHead = (bytes) => void chunks.push(bytes);
     handle.onEnd = () => {}; // whoever attaches is told again
     handle.onReadError = (errno) => void socket.destroy(errnoException(errno, 'read'));
     handle.stopped(() => whenSent(socket, resolve));
@@ -137,8 +138,8 @@ function attachSocket(ticket: SocketTicket, options: AttachOptions): SocketClass
 async function detachServer(server: ServerClass): Promise<ServerTicket> {
   const handle = server._handle;
   if (handle === null) throw serverNotRunning();
-  if (!(handle instanceof ServerHandle))
-    throw detachError('the server listens with a handle of Node or of its cluster');
+  if (!(handle instanceof ServerHandle) || handle.inlet !== null)
+    throw detachError('the server listens with a handle of Node, or of a cluster');
   await new Promise<void>((resolve) => handle.stopped(resolve));
   if (server._handle !== handle) throw serverNotRunning();
   const fd = turn.ring.native.duplicate(handle.fd);

@@ -11,6 +11,7 @@ import { BlockList } from 'node:net';
 import { ERRNO } from '../engine/abi.ts';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
+import { discardOpened, givenListener, type Opened, type Place } from '../engine/open-listener.ts';
 import type { Turn } from '../engine/turn.ts';
 import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { BoundSocket, kTake } from './bound-socket.ts';
@@ -24,6 +25,9 @@ import { validateAbortSignal, validatePort } from './validate.ts';
 
 const turn = choice.turn as Turn;
 export const listenChannels = tracingChannel('net.server.listen');
+
+/** listen(2): Node's default, because the kernel rounds it up to 512. */
+export const BACKLOG = 511;
 
 /** Flags of `_listen2`: libuv's UV_TCP_IPV6ONLY and UV_TCP_REUSEPORT. */
 export const LISTEN = { IPV6ONLY: 1, REUSEPORT: 2 } as const;
@@ -43,13 +47,19 @@ export interface ListenOptions {
   handle?: unknown;
 }
 
+/** Of a unix socket's path. */
+interface Permissions {
+  readableAll?: boolean | undefined;
+  writableAll?: boolean | undefined;
+}
+
 /** Where to listen; `addressType` -1 is a unix socket or somebody else's handle. */
 export interface Address {
   address: string | null;
   port: number | undefined;
   addressType: 4 | 6 | -1 | undefined;
-  fd?: number;
-  flags?: number;
+  fd?: number | undefined;
+  flags?: number | undefined;
 }
 
 /** A handle that exists is listened on as it is. */
@@ -144,7 +154,13 @@ function listenOnPath(
     readableAll,
     writableAll,
   });
-  if (server._handle === null || builtins.cluster.isWorker || !(readableAll === true || writableAll === true)) return;
+  if (
+    !(server._handle instanceof ServerHandle) ||
+    server._handle.keepsPath ||
+    builtins.cluster.isWorker ||
+    !(readableAll === true || writableAll === true)
+  )
+    return;
   builtins.fs.chmodSync(path, 0o700 | (readableAll === true ? 0o444 : 0) | (writableAll === true ? 0o222 : 0));
 }
 
@@ -173,19 +189,71 @@ function lookUpAndListen(
   });
 }
 
-/** In a worker of node:cluster the primary is asked for the address, unless it is not to be shared. */
+/** Whoever has the socket already is asked first: see listener-source.ts. */
 function listenInCluster(
   server: ServerClass,
   where: Address,
   backlog: number,
   isExclusive: boolean,
-  permissions: { readableAll?: boolean | undefined; writableAll?: boolean | undefined } = {},
+  permissions: Permissions = {},
 ): void {
-  const { address, port, addressType, fd, flags } = where;
-  if (!builtins.cluster.isWorker || isExclusive) {
-    server._listen2(address, port, addressType, backlog, fd, flags);
+  if (isExclusive) {
+    listenHere(server, where, backlog);
     return;
   }
+  const id = server._listeningId;
+  const given = givenListener(turn, placeOf(where), backlog || BACKLOG);
+  if (!(given instanceof Promise)) {
+    listenOnGiven(server, where, backlog, permissions, given);
+    return;
+  }
+  given.then(
+    (opened) => {
+      if (id === server._listeningId) listenOnGiven(server, where, backlog, permissions, opened);
+      else if (typeof opened === 'object') discardOpened(turn, opened); // closed before the answer came
+    },
+    (error: Error) => server.emit('error', error),
+  );
+}
+
+/** What `_listen2` is given, as the engine knows it. */
+export function placeOf({ address, port, addressType, fd, flags = 0 }: Address): Place {
+  return {
+    address,
+    port,
+    family: addressType ?? 4,
+    fd,
+    ipv6Only: (flags & LISTEN.IPV6ONLY) !== 0,
+    reusePort: (flags & LISTEN.REUSEPORT) !== 0,
+  };
+}
+
+function listenOnGiven(
+  server: ServerClass,
+  where: Address,
+  backlog: number,
+  permissions: Permissions,
+  given: Opened | number | undefined,
+): void {
+  if (given === undefined) {
+    if (builtins.cluster.isWorker) listenAsWorker(server, where, backlog, permissions);
+    else listenHere(server, where, backlog);
+  } else if (typeof given === 'number') {
+    server._pipeName = undefined; // somebody else's: close() must not remove it
+    server._failToListen(-given, where.address, where.port);
+  } else {
+    server._handle = ServerHandle.of(turn, given, server);
+    listenHere(server, where, backlog);
+  }
+}
+
+function listenHere(server: ServerClass, { address, port, addressType, fd, flags }: Address, backlog: number): void {
+  server._listen2(address, port, addressType, backlog, fd, flags);
+}
+
+/** In a worker of node:cluster the primary is asked for the address. */
+function listenAsWorker(server: ServerClass, where: Address, backlog: number, permissions: Permissions): void {
+  const { address, port } = where;
   const id = server._listeningId;
   askPrimary(server, { ...where, backlog, ...permissions }, (errno, handle) => {
     if (id !== server._listeningId) {
@@ -196,7 +264,7 @@ function listenInCluster(
     } else {
       server._handle?.close();
       server._handle = handle;
-      server._listen2(address, port, addressType, backlog, fd, flags);
+      listenHere(server, where, backlog);
     }
   });
 }

@@ -4,10 +4,11 @@
  * In: an open descriptor, from server.ts. Out: `server._accept(handle)`.
  */
 import { AsyncResource } from 'node:async_hooks';
-import { decodeIp, type IpAddress, SOCKADDR_BYTES } from '../engine/address.ts';
+import { decodeIp, type IpAddress } from '../engine/address.ts';
 import { choice } from '../engine/engine.ts';
 import { Listener } from '../engine/listener.ts';
-import { warnOfBackOff } from '../engine/open-listener.ts';
+import type { Inlet } from '../engine/listener-source.ts';
+import { type Opened, type Place, warnOfBackOff } from '../engine/open-listener.ts';
 import type { Turn } from '../engine/turn.ts';
 import { errnoException } from './errors.ts';
 import { type Handle, newHandle } from './handle.ts';
@@ -22,8 +23,24 @@ export class ServerHandle extends Listener {
   readonly #context: AsyncResource;
   #hasWarned = false;
 
-  constructor(owner: Turn, fd: number, isUnix: boolean, server: ServerClass, isShared = false) {
-    super(owner, fd, isUnix, isShared);
+  /** @param requested the place, as it was asked for, if `opened` has another by now */
+  static of(owner: Turn, opened: Opened, server: ServerClass, requested: Place = opened.place): ServerHandle {
+    const { fd, isUnix, isShared, inlet, keepsPath } = opened;
+    const handle = new ServerHandle(owner, fd, isUnix, server, isShared, inlet);
+    handle.keepsPath = keepsPath;
+    handle.listed(requested);
+    return handle;
+  }
+
+  constructor(
+    owner: Turn,
+    fd: number,
+    isUnix: boolean,
+    server: ServerClass,
+    isShared = false,
+    inlet: Inlet | null = null,
+  ) {
+    super(owner, fd, isUnix, isShared, inlet);
     this.server = server;
     this.#context = new AsyncResource(isUnix ? 'PIPESERVERWRAP' : 'TCPSERVERWRAP', { requireManualDestroy: true });
   }
@@ -33,13 +50,20 @@ export class ServerHandle extends Listener {
 
   /** listen(2), which may be called again. @returns 0 or `-errno` */
   listen(backlog: number): number {
-    return turn.ring.native.listen(this.fd, backlog);
+    return this.inlet === null ? turn.ring.native.listen(this.fd, backlog) : 0;
   }
 
   /** The socket's own context is that of no listener, as in Node; 'connection' is emitted in that of `listen`. */
-  override onAccept(fd: number): void {
+  override onAccept(fd: number, head?: Uint8Array): void {
     const handle = newHandle(this.turn, fd, this.isUnix, false, this.#context.asyncId());
+    if (head !== undefined) handle.preload(head);
     this.#context.runInAsyncScope(this.onconnection, this, 0, handle);
+  }
+
+  /** With `dropMaxConnection` the connection is taken, and dropped here. */
+  override get isFull(): boolean {
+    const { maxConnections, dropMaxConnection, _connections } = this.server;
+    return maxConnections != null && !dropMaxConnection && _connections >= maxConnections;
   }
 
   override onAcceptError(errno: number): void {
@@ -64,10 +88,9 @@ export class ServerHandle extends Listener {
   }
 
   getsockname(out: Partial<IpAddress>): number {
-    const bytes = Buffer.alloc(SOCKADDR_BYTES);
-    const length = turn.ring.native.name(this.fd, false, bytes);
-    if (length < 0) return length;
-    const ip = decodeIp(bytes.subarray(0, length));
+    const sockaddr = this.sockaddr();
+    if (typeof sockaddr === 'number') return sockaddr;
+    const ip = decodeIp(sockaddr);
     if (ip !== undefined) Object.assign(out, { address: ip.address, family: ip.family, port: ip.port });
     return 0;
   }

@@ -12,7 +12,7 @@ import { getDefaultHighWaterMark } from 'node:stream';
 import type { IpAddress } from '../engine/address.ts';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
-import { openListener, type Place, removePath } from '../engine/open-listener.ts';
+import { openListener, removePath } from '../engine/open-listener.ts';
 import type { Turn } from '../engine/turn.ts';
 import { validateBlockList } from './block-list.ts';
 import { callable } from './callable.ts';
@@ -21,7 +21,7 @@ import { isTraced, trace } from './debug.ts';
 import { invalidArgType, listenException, serverNotRunning } from './errors.ts';
 import type { Handle } from './handle.ts';
 import { isIdle } from './idle.ts';
-import { LISTEN, listen, listenChannels } from './listen.ts';
+import { BACKLOG, listen, listenChannels, placeOf } from './listen.ts';
 import type { NodeListener } from './node-handle.ts';
 import { ServerHandle } from './server-handle.ts';
 import { SocketClass } from './socket.ts';
@@ -30,9 +30,6 @@ import { validateNumber } from './validate.ts';
 
 const turn = choice.turn as Turn;
 const serverSocketChannel = channel('net.server.socket');
-
-/** listen(2): Node's default, because the kernel rounds it up to 512. */
-const BACKLOG = 511;
 
 export { kSockets };
 
@@ -102,21 +99,15 @@ export class ServerClass extends EventEmitter {
     flags = 0,
   ): void {
     if (this._handle === null) {
-      const place: Place = {
-        address,
-        port,
-        family: (addressType ?? 4) as Place['family'],
-        fd,
-        ipv6Only: (flags & LISTEN.IPV6ONLY) !== 0,
-        reusePort: (flags & LISTEN.REUSEPORT) !== 0,
-      };
+      const place = placeOf({ address, port, addressType: addressType as 4 | 6 | -1 | undefined, fd, flags });
+      const requested = { ...place };
       const opened = openListener(turn, place, backlog || BACKLOG);
       if (typeof opened === 'number') {
         this._pipeName = undefined; // somebody else's, perhaps: close() must not remove it
         this._failToListen(-opened, place.address, port);
         return;
       }
-      this._handle = new ServerHandle(turn, opened.fd, opened.isUnix, this, opened.isShared);
+      this._handle = ServerHandle.of(turn, opened, this, requested);
       this._connectionKey = `${opened.place.family}:${opened.place.address}:${port}`;
     } else {
       const result = this._handle.listen(backlog || BACKLOG);
@@ -246,10 +237,11 @@ export class ServerClass extends EventEmitter {
       if (this._handle === null) this.once('close', () => callback(serverNotRunning()));
       else this.once('close', callback);
     }
-    if (this._handle !== null) {
-      this._handle.close();
+    const handle = this._handle;
+    if (handle !== null) {
+      handle.close();
       this._handle = null;
-      if (this._pipeName !== undefined) this._unlink(this._pipeName);
+      if (this._pipeName !== undefined) this._unlink(this._pipeName, handle);
     }
     if (this._usingWorkers) this._closeWorkers();
     else this._emitCloseIfDrained();
@@ -268,9 +260,10 @@ export class ServerClass extends EventEmitter {
   }
 
   /** unix(7): the path stays when the socket is closed. In a cluster it is the primary's. */
-  _unlink(path: string): void {
+  _unlink(path: string, handle: ServerHandle | NodeListener): void {
     this._pipeName = undefined;
-    if (!builtins.cluster.isWorker) removePath(path);
+    const isKept = handle instanceof ServerHandle && handle.keepsPath;
+    if (!isKept && !builtins.cluster.isWorker) removePath(path);
   }
 
   _emitCloseIfDrained(): void {

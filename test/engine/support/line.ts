@@ -86,6 +86,9 @@ export class Line extends Connection {
   override onConnect(errno: number): void {
     this.#say('connect', errno);
   }
+  override onHead(bytes: Buffer): void {
+    this.#received(bytes);
+  }
   override onEnd(): void {
     this.#say('end');
   }
@@ -120,6 +123,7 @@ export class Door extends Listener {
   readonly log: string[] = [];
   readonly accepted: number[] = [];
   port = 0;
+  most = Number.POSITIVE_INFINITY;
   onDescriptor: ((fd: number) => void) | undefined;
   readonly #waits = new Waits();
 
@@ -136,6 +140,9 @@ export class Door extends Listener {
     this.accepted.push(fd);
     this.onDescriptor?.(fd);
     this.#waits.look();
+  }
+  override get isFull(): boolean {
+    return this.accepted.length >= this.most;
   }
   override onAcceptError(errno: number): void {
     this.#say(`error ${getSystemErrorName(-errno)}`);
