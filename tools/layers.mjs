@@ -45,6 +45,7 @@ const publicFiles = {
     'listener-source.ts',
     'native.ts',
     'open-listener.ts',
+    'serving.ts',
     'socket-options.ts',
     'system-errors.ts',
     'targets.ts',

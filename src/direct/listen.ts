@@ -8,6 +8,7 @@ import { isIP } from 'node:net';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
 import type { Place } from '../engine/open-listener.ts';
+import { begin } from '../engine/serving.ts';
 import type { ListenOptions, Server } from './api.ts';
 import { EngineDoor } from './engine-door.ts';
 import { NodeDoor } from './node-door.ts';
@@ -45,15 +46,20 @@ export async function listen<Data = unknown>(options: ListenOptions<Data>): Prom
     tls === undefined ? null : (await import('./tls/index.ts')).serverSecurity(tls),
   );
   const server = new DirectServer<Data>(options, beginning, maxConnections, { acceptError, handshakeError });
-  if (place.address !== null && place.family !== -1 && !isIP(place.address)) await lookUp(place);
-  signal?.throwIfAborted();
-  const { turn } = choice;
-  if (turn === null || beginning.security?.needsNode === true) {
-    server.begin(await NodeDoor.open(place, backlog, server, context));
-  } else {
-    const door = await EngineDoor.open(turn, place, backlog, server, context);
-    server.begin(door);
-    door.accept();
+  const begun = begin();
+  try {
+    if (place.address !== null && place.family !== -1 && !isIP(place.address)) await lookUp(place);
+    signal?.throwIfAborted();
+    const { turn } = choice;
+    if (turn === null || beginning.security?.needsNode === true) {
+      server.begin(await NodeDoor.open(place, backlog, server, context));
+    } else {
+      const door = await EngineDoor.open(turn, place, backlog, server, context);
+      server.begin(door);
+      door.accept();
+    }
+  } finally {
+    begun();
   }
   if (signal !== undefined) server.closeOn(signal);
   return server;

@@ -2,6 +2,7 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import type { IpAddress } from '../engine/address.ts';
+import { hasListenerSource } from '../engine/listener-source.ts';
 import type { Place } from '../engine/open-listener.ts';
 import { NodeLink } from './node-link.ts';
 import type { Door, DoorKeeper } from './server.ts';
@@ -35,6 +36,10 @@ export class NodeDoor implements Door {
     });
   }
 
+  stopped(callback: () => void): void {
+    callback();
+  }
+
   close(): void {
     this.#server.close();
   }
@@ -48,10 +53,11 @@ export class NodeDoor implements Door {
   }
 }
 
-/** In a worker of node:cluster the address is our own, as with the other engines. */
+/** In a worker of node:cluster the address is our own, as with the other engines; but not in one of millrace/cluster. */
 function listenOptionsOf({ fd, family, address, port, ipv6Only, reusePort }: Place, backlog: number): ListenOptions {
   if (fd !== undefined) return { fd, backlog } as ListenOptions;
-  if (family === -1) return { path: address as string, backlog, exclusive: true };
+  const exclusive = !hasListenerSource();
+  if (family === -1) return { path: address as string, backlog, exclusive };
   const host = address === null ? {} : { host: address };
-  return { ...host, port: port ?? 0, backlog, ipv6Only, reusePort, exclusive: true };
+  return { ...host, port: port ?? 0, backlog, ipv6Only, reusePort, exclusive };
 }

@@ -3,6 +3,7 @@
  * engine-door.ts or node-door.ts.
  */
 import type { IpAddress } from '../engine/address.ts';
+import { enter, leave, type Serving } from '../engine/serving.ts';
 import type { Connection, Handlers, ListenOptions, Server } from './api.ts';
 import { DirectConnection, type Keeper, throwLater } from './connection.ts';
 import { DirectError } from './errors.ts';
@@ -16,6 +17,8 @@ export interface Door {
   readonly address: Readonly<IpAddress> | string;
   /** Nothing is accepted any more, and the address is free. */
   close(): void;
+  /** Accepts no more, and says when nobody is on the way any more: those who are, are told first. `close` follows. */
+  stopped(callback: () => void): void;
   ref(): void;
   unref(): void;
 }
@@ -36,7 +39,7 @@ export interface DoorKeeper {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the data of a connection is its user's
-export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keeper, HandshakeKeeper {
+export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keeper, HandshakeKeeper, Serving {
   readonly #beginning: Beginning;
   readonly #maxConnections: number;
   readonly #connections = new Set<DirectConnection<Data>>();
@@ -45,6 +48,8 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   #handlers: Handlers<Data>;
   #door!: Door;
   #isClosing = false;
+  #drained: Promise<number> | undefined;
+  #drainBy: (deadlineMs: number) => Promise<number> = (deadlineMs) => this.#closeBy(deadlineMs);
   #onClosed!: () => void;
   readonly #closed: Promise<void> = new Promise((resolve) => {
     this.#onClosed = resolve;
@@ -60,6 +65,8 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   /** It listens. */
   begin(door: Door): void {
     this.#door = door;
+    enter(this);
+    void this.#closed.then(() => leave(this));
   }
 
   closeOn(signal: AbortSignal): void {
@@ -182,6 +189,32 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
     for (const handshake of this.#handshakes) handshake.giveUp();
   }
 
+  // ---- draining ----
+
+  /** Who knows better what its connections are about does it. @internal */
+  drainsBy(drain: (deadlineMs: number) => Promise<number>): void {
+    this.#drainBy = drain;
+  }
+
+  drain(deadlineMs: number): Promise<number> {
+    this.#drained ??= new Promise<void>((resolve) => {
+      if (this.#isClosing) resolve();
+      else this.#door.stopped(resolve);
+    }).then(() => this.#drainBy(deadlineMs));
+    return this.#drained;
+  }
+
+  async #closeBy(deadlineMs: number): Promise<number> {
+    let cut = 0;
+    const timer = setTimeout(() => {
+      cut = this.#connections.size;
+      this.terminateAll();
+    }, deadlineMs);
+    await this.close();
+    clearTimeout(timer);
+    return cut;
+  }
+
   ref(): void {
     this.#door.ref();
   }
@@ -193,4 +226,9 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** A server of sessions ends its connections better than we can: whoever drains all servers calls this. @internal */
+export function drainsBy(server: Server<never>, drain: (deadlineMs: number) => Promise<number>): void {
+  (server as unknown as DirectServer).drainsBy(drain);
 }

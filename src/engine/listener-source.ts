@@ -61,6 +61,9 @@ export function setListenerSource(next: ListenerSource | undefined): ListenerSou
   return previous;
 }
 
+/** Whether anybody is asked. */
+export const hasListenerSource = (): boolean => source !== undefined;
+
 /** Asks the source of this thread, if there is one. A promise rejects only for a defect of the source. */
 export function askSource(place: Readonly<Place>, backlog: number): Answer | Promise<Answer> {
   return source?.open({ ...place }, backlog);

@@ -7,6 +7,7 @@
 import { channel } from 'node:diagnostics_channel';
 import nodeNet from 'node:net';
 import { nativePart } from '../engine/native.ts';
+import { begin } from '../engine/serving.ts';
 import { setUserTimeout } from '../engine/socket-options.ts';
 import { readTcpInfo, type TcpInfo } from '../engine/tcp-info.ts';
 import type { Server as ApiServer, Socket as ApiSocket, Net } from './api.ts';
@@ -15,6 +16,7 @@ import { connectionsOf } from './connections.ts';
 import { errnoException, featureUnavailable } from './errors.ts';
 import type { SocketPairOptions } from './pair.ts';
 import { promisesOf } from './promises.ts';
+import { ServingServer } from './serving.ts';
 import { SocketAddress } from './socket-address.ts';
 import { validateBoolean, validateInt32, validateObject } from './validate.ts';
 
@@ -84,6 +86,23 @@ function extend<T extends object>(prototype: T, methods: object & ThisType<T>): 
 // ---- sockets of a server ----
 
 const socketsOf = new WeakMap<nodeNet.Server, Set<NodeSocket>>();
+const servings = new WeakMap<nodeNet.Server, ServingServer>();
+/** Servers that are about to listen. */
+const beginnings = new WeakMap<nodeNet.Server, () => void>();
+
+function settle(server: nodeNet.Server): void {
+  beginnings.get(server)?.();
+  beginnings.delete(server);
+}
+
+function socketsSetOf(server: nodeNet.Server): Set<NodeSocket> {
+  let sockets = socketsOf.get(server);
+  if (sockets === undefined) {
+    sockets = new Set();
+    socketsOf.set(server, sockets);
+  }
+  return sockets;
+}
 
 extend(Socket.prototype, {
   _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -114,7 +133,22 @@ extend(Socket.prototype, {
 extend(Server.prototype, {
   emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'connection' && args[0] instanceof nodeNet.Socket) adopt(this, args[0] as NodeSocket);
+    if (event === 'listening')
+      servings.set(this, new ServingServer(this, socketsSetOf(this), (callback) => callback()));
+    if (event === 'close') servings.get(this)?.leave();
+    if (event === 'listening' || event === 'error' || event === 'close') settle(this);
     return NodeServerClass.prototype.emit.call(this, event, ...args);
+  },
+
+  listen(...args: unknown[]): nodeNet.Server {
+    settle(this);
+    beginnings.set(this, begin());
+    try {
+      return (NodeServerClass.prototype.listen as (...args: unknown[]) => nodeNet.Server).apply(this, args);
+    } catch (error) {
+      settle(this);
+      throw error;
+    }
   },
 
   closeAllConnections(): void {
@@ -138,12 +172,7 @@ if (!(Symbol.asyncIterator in nodeNet.Server.prototype)) {
 
 function adopt(server: nodeNet.Server, socket: NodeSocket): void {
   if (Object.getPrototypeOf(socket) === nodeNet.Socket.prototype) Object.setPrototypeOf(socket, Socket.prototype);
-  let sockets = socketsOf.get(server);
-  if (sockets === undefined) {
-    sockets = new Set();
-    socketsOf.set(server, sockets);
-  }
-  sockets.add(socket);
+  socketsSetOf(server).add(socket);
 }
 
 /** As in idle.ts; without a native part, what waits in the kernel is not seen. */

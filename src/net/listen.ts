@@ -12,6 +12,7 @@ import { ERRNO } from '../engine/abi.ts';
 import { builtins } from '../engine/builtins.ts';
 import { choice } from '../engine/engine.ts';
 import { discardOpened, givenListener, type Opened, type Place } from '../engine/open-listener.ts';
+import { begin } from '../engine/serving.ts';
 import type { Turn } from '../engine/turn.ts';
 import { type Callback, isPath, normalizeArgs, toNumber } from './args.ts';
 import { BoundSocket, kTake } from './bound-socket.ts';
@@ -176,7 +177,9 @@ function lookUpAndListen(
   isExclusive: boolean,
 ): void {
   const id = server._listeningId;
+  const begun = begin();
   builtins.dns.lookup(host, { all: true }, (error, addresses) => {
+    begun();
     if (id !== server._listeningId) return; // closed, or told to listen elsewhere, meanwhile
     if (error) {
       server.emit('error', error);

@@ -24,6 +24,7 @@ import { isIdle } from './idle.ts';
 import { BACKLOG, listen, listenChannels, placeOf } from './listen.ts';
 import type { NodeListener } from './node-handle.ts';
 import { ServerHandle } from './server-handle.ts';
+import { ServingServer } from './serving.ts';
 import { SocketClass } from './socket.ts';
 import { kSockets } from './symbols.ts';
 import { validateNumber } from './validate.ts';
@@ -71,6 +72,8 @@ export class ServerClass extends EventEmitter {
   declare blockList: BlockList | undefined;
   /** The accepted sockets that are not destroyed. */
   declare [kSockets]: Set<SocketClass>;
+  /** Its place in the list of those that listen. */
+  declare _serving: ServingServer | null;
 
   constructor(options?: ServerOptions | ConnectionListener | undefined, listener?: ConnectionListener | undefined) {
     super();
@@ -126,6 +129,10 @@ export class ServerClass extends EventEmitter {
   _begin(handle: ServerHandle | NodeListener): void {
     this._handle = handle;
     if (this._unref) this.unref();
+    this._serving = new ServingServer(this, this[kSockets], (callback) => {
+      if (this._handle instanceof ServerHandle) this._handle.stopped(callback);
+      else callback();
+    });
     handle.accept();
     if (isTraced) trace('listen at %j, fd %d', this.address(), handle.fd);
     if (listenChannels.asyncEnd.hasSubscribers) listenChannels.asyncEnd.publish({ server: this });
@@ -268,6 +275,8 @@ export class ServerClass extends EventEmitter {
 
   _emitCloseIfDrained(): void {
     if (this._handle !== null || this._connections > 0) return;
+    this._serving?.leave();
+    this._serving = null;
     process.nextTick(() => this.emit('close'));
   }
 
@@ -345,6 +354,7 @@ function initialize(
   server.highWaterMark = options.highWaterMark ?? getDefaultHighWaterMark(false);
   server.blockList = options.blockList || undefined;
   server[kSockets] = new Set();
+  server._serving = null;
 }
 
 export type Server = ServerClass;

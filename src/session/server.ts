@@ -5,7 +5,7 @@
  *            └─────────────────┴────────────└─────────────┴──> refused: reset, with a reason
  */
 import { isIP } from 'node:net';
-import type { Connection, Server, TlsContext } from '../direct/index.ts';
+import { type Connection, drainsBy, type Server, type TlsContext } from '../direct/index.ts';
 import type { ProxyInfo, Session, SessionPeer } from './api.ts';
 import * as channels from './channels.ts';
 import { Drain, type DrainOptions, type DrainResult } from './drain.ts';
@@ -93,6 +93,7 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
   /** @internal */
   listensOn(listener: Server<Endpoint>, signal: AbortSignal | undefined): void {
     this.#listener = listener;
+    drainsBy(listener as Server<never>, async (deadlineMs) => (await this.drain({ deadlineMs })).cut.length);
     this.#signal = signal;
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (signal?.aborted === true) this.#onAbort();
