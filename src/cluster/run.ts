@@ -1,0 +1,49 @@
+/** `run`: in the primary it starts a group, in a worker it sets the worker up. */
+import { misuse } from './errors.ts';
+import { Group } from './group.ts';
+import { type GroupOptions, rulesOf } from './options.ts';
+import { type ThisWorker, worker } from './worker.ts';
+
+/** Of this worker, when it was started for a `setup`. */
+let awaited: ((setup: GroupOptions['setup']) => void) | undefined;
+let hasSetup = false;
+
+/**
+ * Starts workers that share what they listen on. Resolves when all are ready: their module is evaluated, or their `setup`
+ * has resolved, and what they began to listen on is listened on.
+ *
+ * In a worker that was started for `setup`, it calls that and never returns.
+ *
+ * @throws {ClusterError} BAD_OPTION, MISUSE, ENGINE_NODE
+ * @throws what the first worker that fails fails with: EADDRINUSE, say, or START_TIMEOUT. Nothing is left then: a group
+ * that can't start at all is for whoever started the program to try again
+ */
+export async function run(options: GroupOptions): Promise<Group> {
+  if (worker !== undefined) return inWorker(options);
+  const rules = rulesOf(options);
+  if (rules.hasSetup) {
+    if (hasSetup) throw misuse('one group with setup in a process: give the other an entry');
+    hasSetup = true;
+  }
+  const group = new Group(rules, options);
+  await group.start();
+  return group;
+}
+
+function inWorker(options: GroupOptions): Promise<never> {
+  if (awaited === undefined) throw misuse('a worker has no group of its own');
+  awaited(options?.setup);
+  awaited = undefined;
+  return new Promise(() => {});
+}
+
+/** Waits until the program calls `run`, and then for its `setup`. @internal */
+export async function setupInWorker(self: ThisWorker, program: () => Promise<unknown>): Promise<void> {
+  const called = new Promise<GroupOptions['setup']>((resolve) => {
+    awaited = resolve;
+  });
+  const failed = new Promise<never>((_, reject) => program().catch(reject));
+  const setup = await Promise.race([called, failed]);
+  if (typeof setup !== 'function') throw misuse('the program gives run() a setup in the primary, and none in a worker');
+  await Promise.race([setup(self), failed]);
+}
