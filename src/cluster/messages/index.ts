@@ -1,0 +1,7 @@
+/** Messages between workers: see api.ts. */
+export * from './api.ts';
+export { Bus, PRIMARY } from './bus.ts';
+export { MessageError, type MessageErrorData, type MessageReason, messageReasons } from './errors.ts';
+export { Hub } from './hub.ts';
+export type { MessageLimits } from './limits.ts';
+export { joinHub } from './member.ts';

@@ -1,0 +1,29 @@
+/** A worker's part: it does what hub.ts of the primary says. */
+import { type Link, portLink } from '../link.ts';
+import type { Bus } from './bus.ts';
+import type { Word } from './hub.ts';
+import { type Routed, routedLink } from './link.ts';
+
+/** Lets a worker's end meet the others. `link` leads to the primary. */
+export function joinHub(bus: Bus, link: Link): void {
+  const routed = new Map<number, Link>();
+  link.onMessage = (message) => {
+    if (Array.isArray(message)) {
+      const [from, acknowledged, batch] = message as Routed;
+      routed.get(from)?.onMessage([acknowledged, batch]);
+      return;
+    }
+    const word = message as Word;
+    if ('leave' in word) {
+      routed.delete(word.leave);
+      bus.disconnect(word.leave);
+    } else {
+      const to = word.port === undefined ? routedLink(word.join, link) : portLink('bus', word.port);
+      if (word.port === undefined) routed.set(word.join, to);
+      bus.connect(word.join, to);
+    }
+  };
+  link.onDrain = () => {
+    for (const each of routed.values()) each.onDrain();
+  };
+}
