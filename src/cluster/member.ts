@@ -87,11 +87,7 @@ export class Member {
   #onMessage(message: FromWorker): void {
     switch (message.is) {
       case 'ready':
-        if (this.state !== 'starting') return;
-        clearTimeout(this.#timer);
-        this.state = 'ready';
-        this.readyAtMs = performance.now();
-        this.#onReady();
+        this.onReady();
         return;
       case 'failed':
         this.error ??= fromData(message.error);
@@ -111,6 +107,15 @@ export class Member {
         this.#owner.onLoad(this);
         return;
     }
+  }
+
+  /** It says so behind what it says about listening. @internal */
+  onReady(): void {
+    if (this.state !== 'starting') return;
+    clearTimeout(this.#timer);
+    this.state = 'ready';
+    this.readyAtMs = performance.now();
+    this.#onReady();
   }
 
   #post(message: FromPrimary): void {

@@ -27,6 +27,7 @@ export interface Place {
 }
 
 export type FromWorker =
+  /** On engine `node`; otherwise it is said on the channel of descriptors, behind what was said about listening. */
   | { readonly is: 'ready' }
   | { readonly is: 'failed'; readonly error: ErrorData }
   /** It has begun to drain, whoever wanted that. */

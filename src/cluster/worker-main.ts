@@ -106,7 +106,8 @@ async function start(): Promise<void> {
   if (config.hasSetup) await setupInWorker(worker, () => import(config.entry));
   else await import(config.entry);
   await settled();
-  say({ is: 'ready' });
+  if (source === undefined) say({ is: 'ready' });
+  else source.ready();
 }
 
 start().catch((error: unknown) => {

@@ -72,6 +72,9 @@ export class Balancer implements LineOwner {
       case 'stopped':
         this.#onStopped(line, message.key);
         return;
+      case 'ready':
+        line.member.onReady();
+        return;
       case 'returned': {
         const [fd] = fds;
         const address = this.#addresses.get(message.key);

@@ -11,6 +11,7 @@
  *                                             <─ connections { key, heads }  + their descriptors
  *  returned { key, head }  + a descriptor     ─> no room, or stopped meanwhile
  *  stopped { key }    takes none any more     ─>
+ *  ready   {}         here, behind `started`  ─>
  * ```
  */
 import type { Place } from '../protocol.ts';
@@ -25,7 +26,8 @@ export type FromListener =
     }
   | { readonly is: 'started'; readonly key: string }
   | { readonly is: 'returned'; readonly key: string; readonly head: string | undefined }
-  | { readonly is: 'stopped'; readonly key: string };
+  | { readonly is: 'stopped'; readonly key: string }
+  | { readonly is: 'ready' };
 
 export type ToListener =
   | { readonly is: 'socket'; readonly ask: number; readonly isShared: boolean; readonly keepsPath: boolean }

@@ -116,6 +116,11 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
     }
   }
 
+  /** All that was begun is listened on. */
+  ready(): void {
+    this.#say({ is: 'ready' });
+  }
+
   /** From time to time. */
   check(): void {
     this.#lookForStopped();

@@ -15,7 +15,7 @@ export const limit = { timeout: PATIENCE_MS } as const;
 export const kinds: ('processes' | 'threads')[] = engine === 'node' ? ['processes'] : ['processes', 'threads'];
 export const needsOurs = { ...limit, skip: engine === 'node' && 'not on engine node' };
 
-// biome-ignore lint/suspicious/noExplicitAny: what a program says
+/** What a program says. */
 type Said = Record<string, any>;
 
 export interface TestedOptions extends Omit<GroupOptions, 'data' | 'setup'> {
