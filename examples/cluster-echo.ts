@@ -1,38 +1,36 @@
-// The same echo on all cores: node:cluster starts one process for each, and they share the port. Every connection is greeted with
-// the process it reached. A worker that dies is replaced, unless it dies again and again at its start.
+// The same echo on all cores: one worker for each, and they share the port. Every connection is greeted with the process it
+// reached. A worker that dies is replaced; SIGTERM lets all connections end first, SIGHUP starts new workers from new code.
 //
 //   node .build/examples/cluster-echo.js --port 4000 --workers 4
 //   nc 127.0.0.1 4000                        several times
 
-import cluster from 'node:cluster';
-import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { createServer } from 'millrace';
+import { run } from 'millrace/cluster';
 
 const { values } = parseArgs({
   options: {
     port: { type: 'string', default: '4000' },
     host: { type: 'string', default: '127.0.0.1' },
-    workers: { type: 'string', default: String(availableParallelism()) },
+    workers: { type: 'string', default: 'auto' },
   },
 });
 
-if (cluster.isPrimary) runPrimary(Number(values.workers));
-else serve();
-
-function runPrimary(workers: number): void {
-  let listening = 0;
-  cluster.on('listening', (worker, { address, port }) => {
-    console.log(`worker ${worker.process.pid} is ready`);
-    if (++listening === workers) console.log(`listening on ${address}:${port}`);
+try {
+  // This file runs in each worker, too: there `run` calls `setup`, and what stands behind it is the primary's alone.
+  const group = await run({
+    workers: values.workers === 'auto' ? 'auto' : Number(values.workers),
+    setup: serve,
+    onOnline: ({ pid }) => console.log(`worker ${pid} is ready`),
+    onExit: ({ pid }, { code, signal, error }) => {
+      console.log(`worker ${pid} ended (${signal ?? code})`);
+      if (error !== undefined) console.error(error.message);
+    },
   });
-  cluster.on('exit', (worker, code, signal) => {
-    console.log(`worker ${worker.process.pid} ended (${signal ?? code})`);
-    // One that never came to listen would fail the same way again.
-    if (listening >= workers) cluster.fork();
-    else process.exitCode = 1;
-  });
-  for (let i = 0; i < workers; i++) cluster.fork();
+  console.log(`listening on ${values.host}:${group.port}`);
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
 }
 
 function serve(): void {
@@ -40,10 +38,6 @@ function serve(): void {
     socket.on('error', (error) => console.log(`a connection failed: ${error.message}`));
     socket.write(`you reached process ${process.pid}\n`);
     socket.pipe(socket);
-  });
-  server.on('error', (error) => {
-    console.error(error.message);
-    if (!server.listening) process.exit(1);
   });
   server.listen({ port: Number(values.port), host: values.host });
 }

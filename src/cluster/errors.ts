@@ -12,7 +12,6 @@ export const clusterReasons = {
   WORKER_EXIT: 'a worker ended without saying why',
   ALL_GAVE_UP: 'no worker is left, and none is started any more',
   GROUP_CLOSED: 'the group is closed, or about to be',
-  KEY_FAILED: 'the function that makes keys threw',
 } as const;
 
 export type ClusterReason = keyof typeof clusterReasons;

@@ -8,6 +8,7 @@ import type { GroupEvents, WorkerExit, WorkerInfo } from './api.ts';
 import { Balancer } from './balance/balancer.ts';
 import { ClusterError } from './errors.ts';
 import { Member, type MemberOwner } from './member.ts';
+import { Bus, Hub, type Messages, PRIMARY } from './messages/index.ts';
 import type { Rules } from './options.ts';
 import { onSignals } from './signals.ts';
 import { infoOf, Slot, type SlotOwner } from './slot.ts';
@@ -19,6 +20,8 @@ export class Group implements AsyncDisposable {
   /** All that live, also those that drain. */
   readonly #members = new Set<Member>();
   readonly #balancer: Balancer;
+  readonly #bus = new Bus(PRIMARY);
+  readonly #hub: Hub;
   readonly #drained = { closed: 0, cut: 0 };
   #state: 'starting' | 'running' | 'closing' | 'closed' = 'starting';
   #generation = 0;
@@ -43,6 +46,7 @@ export class Group implements AsyncDisposable {
     this.#rules = rules;
     this.#events = events;
     this.#balancer = new Balancer(rules);
+    this.#hub = new Hub(this.#bus, rules.kind);
     const owner = this.#slotOwner(rules);
     for (let i = 0; i < rules.count; i++) this.#slots.push(new Slot(i, owner));
   }
@@ -83,6 +87,11 @@ export class Group implements AsyncDisposable {
     return [...new Set([...this.#balancer.ports, ...[...this.#members].flatMap(({ ports }) => [...ports])])];
   }
 
+  /** Messages to and from the workers. */
+  get messages(): Messages {
+    return this.#bus;
+  }
+
   /** How often the group was reloaded. */
   get generation(): number {
     return this.#generation;
@@ -121,6 +130,7 @@ export class Group implements AsyncDisposable {
     };
     const member = new Member(config, this.#rules, this.#memberOwner);
     this.#members.add(member);
+    this.#hub.join(id, member.bus);
     this.#balancer.joined(member);
     member.ready.then(
       () => {
@@ -159,6 +169,7 @@ export class Group implements AsyncDisposable {
   #onExit(member: Member, exit: WorkerExit): void {
     const slot = this.#slots[member.slot] as Slot;
     this.#members.delete(member);
+    this.#hub.leave(member.id);
     this.#balancer.gone(member);
     if (member.drained !== undefined) {
       this.#drained.closed += member.drained.closed;
@@ -268,6 +279,7 @@ export class Group implements AsyncDisposable {
     await this.#balancer.stop();
     await Promise.all([...this.#members].map((member) => member.drain(this.#rules.drainMs)));
     this.#balancer.close();
+    this.#bus.close();
     this.#offSignals();
     this.#state = 'closed';
     if (this.#failure === undefined) this.#onClosed();

@@ -6,6 +6,7 @@ export type { Drained } from '../engine/serving.ts';
 export type { GroupEvents, WorkerExit, WorkerInfo } from './api.ts';
 export { ClusterError, type ClusterReason, clusterReasons } from './errors.ts';
 export type { Group } from './group.ts';
+export type { Messages } from './messages/index.ts';
 export type { Balance, GroupOptions, KeyBalance, RestartOptions } from './options.ts';
 export { run } from './run.ts';
 export { type OnDrain, type Worker, worker } from './worker.ts';

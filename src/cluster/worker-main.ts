@@ -11,6 +11,7 @@ import { connectionCount, settled } from '../engine/serving.ts';
 import { WorkerSource } from './balance/worker-source.ts';
 import { toData } from './error-data.ts';
 import { type Link, type ProcessChannel, portLink, processLink } from './link.ts';
+import { joinHub } from './messages/index.ts';
 import { pathOf } from './options.ts';
 import type { FromPrimary, FromWorker, WorkerConfig } from './protocol.ts';
 import { setupInWorker } from './run.ts';
@@ -26,6 +27,7 @@ process.argv = [process.argv[0] as string, pathOf(config.entry), ...config.args]
 
 const control = linkOf('control');
 const worker = new ThisWorker(config);
+joinHub(worker.messages, linkOf('bus'));
 const source = openSource();
 setWorker(worker);
 const say = (message: FromWorker): void => void control.post(message);

@@ -1,5 +1,6 @@
 /** A worker, seen from itself. */
 import { type Drained, drainAll } from '../engine/serving.ts';
+import { Bus, type Messages } from './messages/index.ts';
 import type { WorkerConfig } from './protocol.ts';
 
 /** Called when the worker begins to drain; what it returns is waited for, within the deadline. */
@@ -14,6 +15,8 @@ export interface Worker {
   readonly generation: number;
   /** What the primary gave as `data`. */
   readonly data: unknown;
+  /** Messages to and from the other workers and the primary. */
+  readonly messages: Messages;
   /** Aborted when the worker begins to drain. */
   readonly signal: AbortSignal;
   /**
@@ -29,6 +32,7 @@ export class ThisWorker implements Worker {
   readonly slot: number;
   readonly generation: number;
   readonly data: unknown;
+  readonly messages: Bus;
   readonly #abort = new AbortController();
   readonly #hooks: OnDrain[] = [];
   #drained: Promise<Drained> | undefined;
@@ -38,6 +42,7 @@ export class ThisWorker implements Worker {
     this.slot = slot;
     this.generation = generation;
     this.data = data;
+    this.messages = new Bus(id);
   }
 
   get signal(): AbortSignal {

@@ -2,7 +2,6 @@
 import { ERRNO } from '../../engine/abi.ts';
 import { choice } from '../../engine/engine.ts';
 import type { Turn } from '../../engine/turn.ts';
-import { ClusterError } from '../errors.ts';
 import type { Member } from '../member.ts';
 import type { Rules } from '../options.ts';
 import { Address } from './address.ts';
@@ -131,8 +130,10 @@ export class Balancer implements LineOwner {
   #onKeyFailed(error: unknown): void {
     if (this.#hasWarned) return;
     this.#hasWarned = true;
-    const { message } = new ClusterError('KEY_FAILED', `balance.key threw, connections go anywhere: ${String(error)}`);
-    process.emitWarning(message, { type: 'MillraceWarning', code: 'MILLRACE_WARN_CLUSTER' });
+    const said = error instanceof Error ? error.stack : String(error);
+    process.emitWarning(`balance.key threw, and the connection goes to anybody: ${said}`, {
+      ...{ type: 'MillraceWarning', code: 'MILLRACE_WARN_CLUSTER' },
+    });
   }
 
   // ---- the end ----
