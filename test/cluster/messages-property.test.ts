@@ -40,7 +40,8 @@ class Pipe {
 
   deliver(): void {
     if (this.isPaused || this.held.length === 0) return;
-    this.reader?.onMessage(this.held.shift());
+    const message = this.held.shift(); // before '?.', which would skip it
+    this.reader?.onMessage(message);
     if (this.held.length === 1) this.writer?.onDrain();
     setImmediate(() => this.deliver());
   }
@@ -100,7 +101,6 @@ async function play(steps: Step[]): Promise<void> {
   /** What each got from each, as `from>to`. */
   const got = new Map<string, number[]>();
   const promises: Promise<unknown>[] = [];
-  let answered = 0;
   for (const bus of buses) {
     bus.subscribe('n', ([n]: [number], { from }) => void got.get(`${from}>${bus.id}`)?.push(n));
     bus.handle('echo', (n: number) => n);
@@ -161,7 +161,6 @@ async function play(steps: Step[]): Promise<void> {
         promises.push(
           asked.then(
             (answer) => {
-              answered++;
               assert.equal(answer, i);
             },
             ({ code }) => assert.match(code, /QUEUE_FULL|WORKER_GONE|UNKNOWN_WORKER/),
@@ -214,7 +213,6 @@ async function play(steps: Step[]): Promise<void> {
       assert.ok(workers + dropped <= 2);
     }
   }
-  assert.ok(answered >= 0);
   for (const bus of buses) bus.close();
 }
 
