@@ -6,10 +6,12 @@
 import type { Drained } from '../engine/serving.ts';
 import type { GroupEvents, WorkerExit, WorkerInfo } from './api.ts';
 import { Balancer } from './balance/balancer.ts';
+import { Table } from './counters/index.ts';
 import { ClusterError } from './errors.ts';
 import { Member, type MemberOwner } from './member.ts';
 import { Bus, Hub, type Messages, PRIMARY } from './messages/index.ts';
 import type { Rules } from './options.ts';
+import type { WorkerConfig } from './protocol.ts';
 import { onSignals } from './signals.ts';
 import { infoOf, Slot, type SlotOwner } from './slot.ts';
 
@@ -20,8 +22,9 @@ export class Group implements AsyncDisposable {
   /** All that live, also those that drain. */
   readonly #members = new Set<Member>();
   readonly #balancer: Balancer;
-  readonly #bus = new Bus(PRIMARY);
+  readonly #bus: Bus;
   readonly #hub: Hub;
+  readonly #table: Table | undefined;
   readonly #drained = { closed: 0, cut: 0 };
   #state: 'starting' | 'running' | 'closing' | 'closed' = 'starting';
   #generation = 0;
@@ -46,7 +49,9 @@ export class Group implements AsyncDisposable {
     this.#rules = rules;
     this.#events = events;
     this.#balancer = new Balancer(rules);
+    this.#bus = new Bus(PRIMARY, rules.messages);
     this.#hub = new Hub(this.#bus, rules.kind);
+    if (rules.counters !== undefined) this.#table = new Table(rules.counters, rules.kind, rules.count);
     const owner = this.#slotOwner(rules);
     for (let i = 0; i < rules.count; i++) this.#slots.push(new Slot(i, owner));
   }
@@ -114,7 +119,7 @@ export class Group implements AsyncDisposable {
   };
 
   #spawn(slot: Slot, generation: number): Member {
-    const { kind, entry, hasSetup, drainMs, signals, data } = this.#rules;
+    const { kind, entry, hasSetup, drainMs, signals, data, messages } = this.#rules;
     const id = ++this.#lastId;
     const config = {
       id,
@@ -126,9 +131,11 @@ export class Group implements AsyncDisposable {
       drainMs,
       signals,
       data,
+      messages,
+      counters: this.#table?.take(id),
       args: process.argv.slice(2),
     };
-    const member = new Member(config, this.#rules, this.#memberOwner);
+    const member = this.#memberOf(config);
     this.#members.add(member);
     this.#hub.join(id, member.bus);
     this.#balancer.joined(member);
@@ -140,6 +147,15 @@ export class Group implements AsyncDisposable {
       () => {},
     );
     return member;
+  }
+
+  #memberOf(config: WorkerConfig): Member {
+    try {
+      return new Member(config, this.#rules, this.#memberOwner);
+    } catch (error) {
+      this.#table?.release(config.id);
+      throw error;
+    }
   }
 
   #spawnIn(slot: Slot): Member {
@@ -170,6 +186,7 @@ export class Group implements AsyncDisposable {
     const slot = this.#slots[member.slot] as Slot;
     this.#members.delete(member);
     this.#hub.leave(member.id);
+    this.#table?.release(member.id);
     this.#balancer.gone(member);
     if (member.drained !== undefined) {
       this.#drained.closed += member.drained.closed;
@@ -280,6 +297,7 @@ export class Group implements AsyncDisposable {
     await Promise.all([...this.#members].map((member) => member.drain(this.#rules.drainMs)));
     this.#balancer.close();
     this.#bus.close();
+    this.#table?.close();
     this.#offSignals();
     this.#state = 'closed';
     if (this.#failure === undefined) this.#onClosed();

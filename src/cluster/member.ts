@@ -8,7 +8,7 @@
  */
 import type { Drained } from '../engine/serving.ts';
 import type { WorkerExit } from './api.ts';
-import { fromData } from './error-data.ts';
+import { fromData, toData } from './error-data.ts';
 import { ClusterError } from './errors.ts';
 import type { Link } from './link.ts';
 import type { Rules } from './options.ts';
@@ -137,8 +137,7 @@ export class Member {
     this.state = 'gone';
     this.connections = 0;
     const isMeant = this.drained !== undefined || this.#isTold;
-    if (thrown instanceof Error) this.error ??= thrown;
-    else if (thrown !== undefined) this.error ??= new Error(`not an error was thrown: ${String(thrown)}`);
+    if (thrown !== undefined) this.error ??= thrown instanceof Error ? thrown : fromData(toData(thrown));
     const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
     if (!isMeant) this.error ??= new ClusterError('WORKER_EXIT', `worker ${this.id} ended: ${how}`);
     const exit: WorkerExit = { code, signal, error: this.error };

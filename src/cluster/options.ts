@@ -7,7 +7,9 @@ import { isMainThread } from 'node:worker_threads';
 import { choice } from '../engine/engine.ts';
 import type { GroupEvents } from './api.ts';
 import type { KeyRules } from './balance/key.ts';
+import { Counters } from './counters/index.ts';
 import { badOption, ClusterError, misuse } from './errors.ts';
+import { checkLimits, type MessageLimits } from './messages/index.ts';
 import type { Worker } from './worker.ts';
 
 /** Who gets a connection. See docs/cluster.md. */
@@ -66,6 +68,10 @@ export interface GroupOptions extends GroupEvents {
   env?: Record<string, string> | undefined;
   /** Node's own options for the workers. Those of this process unless given. */
   execArgv?: readonly string[] | undefined;
+  /** How much may wait between two of the workers, and the primary. */
+  messages?: MessageLimits | undefined;
+  /** Figures of all workers, from `counters()`. */
+  counters?: Counters | undefined;
   /** For `worker.data`: anything that can be cloned, for processes as JSON. */
   data?: unknown;
 }
@@ -87,6 +93,8 @@ export interface Rules {
   readonly env: Record<string, string>;
   readonly execArgv: readonly string[];
   readonly data: unknown;
+  readonly messages: MessageLimits;
+  readonly counters: Counters | undefined;
 }
 
 const MOST_WORKERS = 1024;
@@ -106,10 +114,14 @@ export function rulesOf(options: GroupOptions): Rules {
   if (typeof env !== 'object' || env === null) throw badOption('env', 'an object');
   const minDelayMs = integer('restart.minDelayMs', restart.minDelayMs, 100, 0, MOST_MS);
   const balance = balanceOf(options.balance);
+  const { messages = {}, counters } = options;
+  checkLimits(messages);
+  if (counters !== undefined && !(counters instanceof Counters))
+    throw badOption('counters', 'what counters() returned');
   if (choice.turn === null) refuseOnNode(kind, balance);
   return {
     count: workers === 'auto' ? availableParallelism() : integer('workers', workers, 1, 1, MOST_WORKERS),
-    ...{ kind, balance, env, data: options.data },
+    ...{ kind, balance, env, data: options.data, messages, counters },
     entry: entry === undefined ? mainModule() : moduleOf(entry),
     hasSetup: setup !== undefined,
     drainMs: integer('drainMs', options.drainMs, 30_000, 0, MOST_MS),

@@ -1,6 +1,8 @@
 /** What the primary and a worker tell each other on their control link, and what a worker is told when it is started. */
 import type { Drained } from '../engine/serving.ts';
+import type { RowConfig } from './counters/index.ts';
 import type { ErrorData } from './error-data.ts';
+import type { MessageLimits } from './messages/index.ts';
 
 /** A worker's beginning. */
 export interface WorkerConfig {
@@ -15,6 +17,9 @@ export interface WorkerConfig {
   readonly signals: boolean;
   readonly args: readonly string[];
   readonly data: unknown;
+  readonly messages: MessageLimits;
+  /** Where its figures are; `undefined` if the group has none. */
+  readonly counters: RowConfig | undefined;
 }
 
 /** A place to listen on, as a server asks for it. */

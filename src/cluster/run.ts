@@ -32,18 +32,24 @@ export async function run(options: GroupOptions): Promise<Group> {
 
 function inWorker(options: GroupOptions): Promise<never> {
   if (awaited === undefined) throw misuse('a worker has no group of its own');
-  awaited(options?.setup);
+  const give = awaited;
   awaited = undefined;
+  give(options?.setup);
   return new Promise(() => {});
 }
 
 /** Waits until the program calls `run`, and then for its `setup`. @internal */
 export async function setupInWorker(self: ThisWorker, program: () => Promise<unknown>): Promise<void> {
-  const called = new Promise<GroupOptions['setup']>((resolve) => {
-    awaited = resolve;
+  let isSetUp = false;
+  await new Promise<void>((resolve, reject) => {
+    awaited = (setup) => {
+      if (typeof setup === 'function') (async () => setup(self))().then(resolve, reject);
+      else reject(misuse('the program gives run() a setup in the primary, and none in a worker'));
+    };
+    program().catch((error: unknown) => {
+      if (isSetUp) throw error; // nobody waits for it any more: an 'unhandledRejection'
+      reject(error as Error);
+    });
   });
-  const failed = new Promise<never>((_, reject) => program().catch(reject));
-  const setup = await Promise.race([called, failed]);
-  if (typeof setup !== 'function') throw misuse('the program gives run() a setup in the primary, and none in a worker');
-  await Promise.race([setup(self), failed]);
+  isSetUp = true;
 }

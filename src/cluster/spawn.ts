@@ -42,6 +42,8 @@ export interface ThreadData {
 
 /** Of the end of the channel in a process: after stdin, stdout, stderr and the process channel. */
 export const DESCRIPTOR_OF_CHANNEL = 4;
+/** Of the file of counters, if there are any. */
+export const DESCRIPTOR_OF_COUNTERS = 5;
 
 const main = new URL(`./worker-main${import.meta.url.slice(-3)}`, import.meta.url);
 
@@ -54,7 +56,7 @@ export function spawn(config: WorkerConfig, rules: Rules): Spawned {
     if (rules.kind === 'threads') return startThread(config, rules, near, far);
     const child = fork(main, [JSON.stringify(config)], {
       ...commonOf(rules),
-      stdio: ['inherit', 'inherit', 'inherit', 'ipc', far.fd],
+      stdio: stdioOf(config, far.fd),
     });
     discardEnd(native, far);
     return forked(child, near);
@@ -70,12 +72,22 @@ function commonOf({ env, execArgv }: Rules) {
   return { env: { ...process.env, ...env }, execArgv: [...execArgv], serialization };
 }
 
+function stdioOf({ counters }: WorkerConfig, channel: number | 'ignore'): (number | 'inherit' | 'ipc' | 'ignore')[] {
+  const counted = counters?.fd === undefined ? [] : [counters.fd];
+  return ['inherit', 'inherit', 'inherit', 'ipc', channel, ...counted];
+}
+
 /** What the program has set up node:cluster for stays as it is. */
 function forkByCluster(config: WorkerConfig, rules: Rules): Spawned {
   const { env, ...common } = commonOf(rules);
   const { settings } = cluster;
   const previous = { ...settings };
-  cluster.setupPrimary({ ...common, exec: main.pathname, args: [JSON.stringify(config)] });
+  cluster.setupPrimary({
+    ...common,
+    stdio: stdioOf(config, 'ignore'),
+    exec: main.pathname,
+    args: [JSON.stringify(config)],
+  });
   try {
     const worker = cluster.fork(env);
     const spawned = forked(worker.process, -1);

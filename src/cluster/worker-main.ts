@@ -9,13 +9,14 @@ import { choice } from '../engine/engine.ts';
 import { setListenerSource } from '../engine/listener-source.ts';
 import { connectionCount, settled } from '../engine/serving.ts';
 import { WorkerSource } from './balance/worker-source.ts';
+import { openRow, setOwnRow } from './counters/index.ts';
 import { toData } from './error-data.ts';
 import { type Link, type ProcessChannel, portLink, processLink } from './link.ts';
 import { joinHub } from './messages/index.ts';
 import { pathOf } from './options.ts';
 import type { FromPrimary, FromWorker, WorkerConfig } from './protocol.ts';
 import { setupInWorker } from './run.ts';
-import { DESCRIPTOR_OF_CHANNEL, type ThreadData } from './spawn.ts';
+import { DESCRIPTOR_OF_CHANNEL, DESCRIPTOR_OF_COUNTERS, type ThreadData } from './spawn.ts';
 import { setWorker, ThisWorker } from './worker.ts';
 
 /** How often the primary is told of our load, if it has changed. */
@@ -28,6 +29,7 @@ process.argv = [process.argv[0] as string, pathOf(config.entry), ...config.args]
 const control = linkOf('control');
 const worker = new ThisWorker(config);
 joinHub(worker.messages, linkOf('bus'));
+setOwnRow(config.counters === undefined ? 'none' : openRow(config.counters, config.id, DESCRIPTOR_OF_COUNTERS));
 const source = openSource();
 setWorker(worker);
 const say = (message: FromWorker): void => void control.post(message);

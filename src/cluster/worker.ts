@@ -37,12 +37,12 @@ export class ThisWorker implements Worker {
   readonly #hooks: OnDrain[] = [];
   #drained: Promise<Drained> | undefined;
 
-  constructor({ id, slot, generation, data }: WorkerConfig) {
+  constructor({ id, slot, generation, data, messages }: WorkerConfig) {
     this.id = id;
     this.slot = slot;
     this.generation = generation;
     this.data = data;
-    this.messages = new Bus(id);
+    this.messages = new Bus(id, messages);
   }
 
   get signal(): AbortSignal {
@@ -82,6 +82,8 @@ export class ThisWorker implements Worker {
       }),
     );
     const [drained] = await Promise.all([drainAll(deadlineMs), Promise.race([hooks, deadline])]);
+    // What was sent last, by a goodbye in a hook say.
+    await Promise.race([this.messages.flushed(), deadline]);
     clearTimeout(timer);
     return drained;
   }

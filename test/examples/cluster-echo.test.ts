@@ -26,4 +26,8 @@ test('cluster-echo serves one port from several processes, and replaces one that
   assert.match(await peer.line(), /^you reached process \d+$/);
   peer.socket.end('goodbye\n');
   assert.equal(await peer.rest(), 'goodbye\n');
+
+  // Connections that end, and so does the group.
+  for (const { socket } of peers) socket.end();
+  assert.deepEqual(await program.stop('SIGTERM'), { code: 0, signal: null });
 });

@@ -141,7 +141,7 @@ export interface OwnRow {
 let ofThisWorker: OwnRow | 'none' | undefined;
 
 /** @internal */
-export function setOwnRow(row: OwnRow | 'none'): void {
+export function setOwnRow(row: OwnRow | 'none' | undefined): void {
   ofThisWorker = row;
 }
 

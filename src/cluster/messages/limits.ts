@@ -23,6 +23,7 @@ export type MessageRules = Readonly<Required<MessageLimits>>;
 
 /** @throws {MILLRACE_ERR_BAD_OPTION} */
 export function rulesOf(limits: MessageLimits = {}): MessageRules {
+  if (typeof limits !== 'object' || limits === null) throw badOption('limits are an object');
   const highBytes = limits.highBytes ?? 1 << 20;
   const highMessages = limits.highMessages ?? 1024;
   const rules = {
