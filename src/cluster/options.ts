@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { isAbsolute } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { choice } from '../engine/engine.ts';
 import type { GroupEvents } from './api.ts';
@@ -194,6 +194,3 @@ function execArgvOf(given: readonly string[] | undefined): readonly string[] {
   }
   return kept.some((each) => each.startsWith('--inspect')) ? [...kept, '--inspect-port=0'] : kept;
 }
-
-/** The path of a module, for `process.argv`. */
-export const pathOf = (module: string): string => fileURLToPath(module);

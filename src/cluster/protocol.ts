@@ -1,4 +1,6 @@
 /** What the primary and a worker tell each other on their control link, and what a worker is told when it is started. */
+import type { MessagePort } from 'node:worker_threads';
+import type { ChannelEnd } from '../engine/descriptor-channel.ts';
 import type { Drained } from '../engine/serving.ts';
 import type { RowConfig } from './counters/index.ts';
 import type { ErrorData } from './error-data.ts';
@@ -21,6 +23,19 @@ export interface WorkerConfig {
   /** Where its figures are; `undefined` if the group has none. */
   readonly counters: RowConfig | undefined;
 }
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly millrace: WorkerConfig;
+  readonly control: MessagePort;
+  readonly bus: MessagePort;
+  readonly end: ChannelEnd;
+}
+
+/** Of the end of the channel in a process: after stdin, stdout, stderr and the process channel. */
+export const DESCRIPTOR_OF_CHANNEL = 4;
+/** Of the file of counters, if there are any. */
+export const DESCRIPTOR_OF_COUNTERS = 5;
 
 /** A place to listen on, as a server asks for it. */
 export interface Place {

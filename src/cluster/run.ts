@@ -1,7 +1,7 @@
 /** `run`: in the primary it starts a group, in a worker it sets the worker up. */
 import { misuse } from './errors.ts';
-import { Group } from './group.ts';
-import { type GroupOptions, rulesOf } from './options.ts';
+import type { Group } from './group.ts';
+import type { GroupOptions } from './options.ts';
 import { type ThisWorker, worker } from './worker.ts';
 
 /** Of this worker, when it was started for a `setup`. */
@@ -20,6 +20,8 @@ let hasSetup = false;
  */
 export async function run(options: GroupOptions): Promise<Group> {
   if (worker !== undefined) return inWorker(options);
+  // Workers need nothing of this, and there are many of them.
+  const [{ rulesOf }, { Group }] = await Promise.all([import('./options.ts'), import('./group.ts')]);
   const rules = rulesOf(options);
   if (rules.hasSetup) {
     if (hasSetup) throw misuse('one group with setup in a process: give the other an entry');

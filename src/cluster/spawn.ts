@@ -11,12 +11,12 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import cluster from 'node:cluster';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, Worker } from 'node:worker_threads';
 import { type ChannelEnd, discardEnd, openEnds } from '../engine/descriptor-channel.ts';
 import { choice } from '../engine/engine.ts';
 import { type Link, portLink, processLink } from './link.ts';
 import type { Rules } from './options.ts';
-import type { WorkerConfig } from './protocol.ts';
+import type { ThreadData, WorkerConfig } from './protocol.ts';
 
 export interface Spawned {
   readonly pid: number | undefined;
@@ -31,19 +31,6 @@ export interface Spawned {
   onExit: (code: number | null, signal: NodeJS.Signals | null, error: unknown) => void;
   kill(): void;
 }
-
-/** What a thread is started with. */
-export interface ThreadData {
-  readonly millrace: WorkerConfig;
-  readonly control: MessagePort;
-  readonly bus: MessagePort;
-  readonly end: ChannelEnd;
-}
-
-/** Of the end of the channel in a process: after stdin, stdout, stderr and the process channel. */
-export const DESCRIPTOR_OF_CHANNEL = 4;
-/** Of the file of counters, if there are any. */
-export const DESCRIPTOR_OF_COUNTERS = 5;
 
 const main = new URL(`./worker-main${import.meta.url.slice(-3)}`, import.meta.url);
 

@@ -2,8 +2,9 @@
  * What runs first in a worker, and then the program's own module. Told how in `process.argv[2]` (a process) or in
  * `workerData` (a thread).
  */
-import cluster from 'node:cluster';
+import { fileURLToPath } from 'node:url';
 import { isMainThread, workerData } from 'node:worker_threads';
+import { builtins } from '../engine/builtins.ts';
 import { inheritedEnd, takeEnd } from '../engine/descriptor-channel.ts';
 import { choice } from '../engine/engine.ts';
 import { setListenerSource } from '../engine/listener-source.ts';
@@ -13,10 +14,15 @@ import { openRow, setOwnRow } from './counters/index.ts';
 import { toData } from './error-data.ts';
 import { type Link, type ProcessChannel, portLink, processLink } from './link.ts';
 import { joinHub } from './messages/index.ts';
-import { pathOf } from './options.ts';
-import type { FromPrimary, FromWorker, WorkerConfig } from './protocol.ts';
+import {
+  DESCRIPTOR_OF_CHANNEL,
+  DESCRIPTOR_OF_COUNTERS,
+  type FromPrimary,
+  type FromWorker,
+  type ThreadData,
+  type WorkerConfig,
+} from './protocol.ts';
 import { setupInWorker } from './run.ts';
-import { DESCRIPTOR_OF_CHANNEL, DESCRIPTOR_OF_COUNTERS, type ThreadData } from './spawn.ts';
 import { setWorker, ThisWorker } from './worker.ts';
 
 /** How often the primary is told of our load, if it has changed. */
@@ -24,7 +30,7 @@ const REPORT_MS = 250;
 
 const thread = isMainThread ? undefined : (workerData as ThreadData);
 const config: WorkerConfig = thread?.millrace ?? (JSON.parse(process.argv[2] as string) as WorkerConfig);
-process.argv = [process.argv[0] as string, pathOf(config.entry), ...config.args];
+process.argv = [process.argv[0] as string, fileURLToPath(config.entry), ...config.args];
 
 const control = linkOf('control');
 const worker = new ThisWorker(config);
@@ -78,7 +84,7 @@ control.onMessage = (message) => {
   else process.exit();
 };
 control.onClosed = orphaned;
-if (cluster.isWorker && cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true; // or Node would exit at once
+if (choice.turn === null) builtins.cluster.worker!.exitedAfterDisconnect = true; // or Node would exit at once
 
 if (thread === undefined) {
   // What it dies of is told first. A thread's error is told by Node.
