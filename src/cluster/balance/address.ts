@@ -12,7 +12,8 @@
  * In: who listens, what is accepted. Out: descriptors to workers, all of a turn in one message.
  */
 import { decodeIp, SOCKADDR_BYTES } from '../../engine/address.ts';
-import { type Place as EnginePlace, openListener, removePath } from '../../engine/open-listener.ts';
+import { type ListeningSocket, listeningSockets } from '../../engine/listener-source.ts';
+import { type Place as EnginePlace, givenListener, openListener, removePath } from '../../engine/open-listener.ts';
 import { setReusePort } from '../../engine/socket-options.ts';
 import type { Flushable, Turn } from '../../engine/turn.ts';
 import type { Place } from '../protocol.ts';
@@ -30,9 +31,10 @@ interface Waiting {
   readonly hash: number | undefined;
 }
 
-interface Socket {
-  readonly fd: number;
+interface Socket extends ListeningSocket {
   readonly acceptor: Acceptor;
+  /** Others than the worker in its place accept from it, too. */
+  readonly isShared: boolean;
   /** Who accepts from it. */
   readonly holders: Set<Line>;
 }
@@ -104,15 +106,12 @@ export class Address implements Flushable, HeadOwner {
   /** Answers a worker that wants to listen here. @returns 0 or `-errno` */
   grant(line: Line, ask: number, backlog: number): number {
     const at = this.#hasSockets ? line.member.slot : ONLY;
+    if (this.#sockets.size === 0) this.#inherit(at, backlog);
     let socket = this.#sockets.get(at);
     if (socket === undefined) {
       const fd = this.#open(backlog);
       if (fd < 0) return fd;
-      // Only a socket for each place may be accepted from by one at a time.
-      const isShared = this.#isSpreadByKernel && !this.#hasSockets;
-      const acceptor = new Acceptor(this.#turn, fd, this.#isUnix, isShared, (accepted) => this.#accepted(accepted));
-      socket = { fd, acceptor, holders: new Set() };
-      this.#sockets.set(at, socket);
+      socket = this.#add(at, fd, this.#isSpreadByKernel && !this.#hasSockets);
     }
     this.users.add(line);
     if (!this.#isSpreadByKernel) {
@@ -122,10 +121,38 @@ export class Address implements Flushable, HeadOwner {
     const fd = this.#turn.ring.native.duplicate(socket.fd);
     if (fd < 0) return fd;
     socket.holders.add(line);
-    if (!line.send({ is: 'socket', ask, isShared: !this.#hasSockets, keepsPath: true }, [fd]))
+    if (!line.send({ is: 'socket', ask, isShared: socket.isShared, keepsPath: true }, [fd]))
       this.#turn.ring.native.closeDescriptor(fd); // it is gone, and we are about to hear of it
     this.settle();
     return 0;
+  }
+
+  /**
+   * The process before us may have handed over sockets of this address. Those that are one too many for us are accepted
+   * from here: connections wait in their queues.
+   */
+  #inherit(at: number, backlog: number): void {
+    const places = this.#hasSockets ? [at] : [ONLY];
+    for (let next = 0; ; ) {
+      const place: EnginePlace = { ...this.#place, reusePort: false };
+      const given = givenListener(this.#turn, place, backlog);
+      if (given === undefined || typeof given === 'number' || given instanceof Promise || given.inlet !== null) return;
+      const own = places.pop();
+      while (own === undefined && (next === at || this.#sockets.has(next))) next++;
+      this.#add(own ?? next, given.fd, given.isShared);
+      if (!this.#hasSockets) return;
+    }
+  }
+
+  #add(at: number, fd: number, isShared: boolean): Socket {
+    const acceptor = new Acceptor(this.#turn, fd, this.#isUnix, isShared, (accepted) => this.#accepted(accepted));
+    const { address, port, family, ipv6Only } = this.#place;
+    const place = { address, port, family, ipv6Only, fd: this.#place.fd, reusePort: false };
+    // Who gets it next tells the workers by itself: see EAGAIN in ops/accept.ts.
+    const socket: Socket = { fd, acceptor, isShared, holders: new Set(), place, keepsPath: false, share() {} };
+    this.#sockets.set(at, socket);
+    listeningSockets.add(socket);
+    return socket;
   }
 
   /**
