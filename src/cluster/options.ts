@@ -9,7 +9,7 @@ import type { GroupEvents } from './api.ts';
 import type { KeyRules } from './balance/key.ts';
 import { Counters } from './counters/index.ts';
 import { badOption, ClusterError, misuse } from './errors.ts';
-import { checkLimits, type MessageLimits } from './messages/index.ts';
+import { checkLimits, type MessageLimits, type Messages } from './messages/index.ts';
 import type { Worker } from './worker.ts';
 
 /** Who gets a connection. See docs/cluster.md. */
@@ -70,6 +70,11 @@ export interface GroupOptions extends GroupEvents {
   execArgv?: readonly string[] | undefined;
   /** How much may wait between two of the workers, and the primary. */
   messages?: MessageLimits | undefined;
+  /**
+   * Called before the first worker is started: the place to `handle` what workers ask the primary while they start.
+   * What it throws, `run` rejects with.
+   */
+  onStart?: ((messages: Messages) => void) | undefined;
   /** Figures of all workers, from `counters()`. */
   counters?: Counters | undefined;
   /** For `worker.data`: anything that can be cloned, for processes as JSON. */
@@ -95,6 +100,7 @@ export interface Rules {
   readonly data: unknown;
   readonly messages: MessageLimits;
   readonly counters: Counters | undefined;
+  readonly onStart: (messages: Messages) => void;
 }
 
 const MOST_WORKERS = 1024;
@@ -114,14 +120,15 @@ export function rulesOf(options: GroupOptions): Rules {
   if (typeof env !== 'object' || env === null) throw badOption('env', 'an object');
   const minDelayMs = integer('restart.minDelayMs', restart.minDelayMs, 100, 0, MOST_MS);
   const balance = balanceOf(options.balance);
-  const { messages = {}, counters } = options;
+  const { messages = {}, counters, onStart = () => {} } = options;
+  if (typeof onStart !== 'function') throw badOption('onStart', 'a function');
   checkLimits(messages);
   if (counters !== undefined && !(counters instanceof Counters))
     throw badOption('counters', 'what counters() returned');
   if (choice.turn === null) refuseOnNode(kind, balance);
   return {
     count: workers === 'auto' ? availableParallelism() : integer('workers', workers, 1, 1, MOST_WORKERS),
-    ...{ kind, balance, env, data: options.data, messages, counters },
+    ...{ kind, balance, env, data: options.data, messages, counters, onStart },
     entry: entry === undefined ? mainModule() : moduleOf(entry),
     hasSetup: setup !== undefined,
     drainMs: integer('drainMs', options.drainMs, 30_000, 0, MOST_MS),

@@ -28,6 +28,12 @@ export async function run(options: GroupOptions): Promise<Group> {
     hasSetup = true;
   }
   const group = new Group(rules, options);
+  try {
+    rules.onStart(group.messages);
+  } catch (error) {
+    await group.close();
+    throw error;
+  }
   await group.start();
   return group;
 }

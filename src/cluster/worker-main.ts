@@ -13,7 +13,7 @@ import { WorkerSource } from './balance/worker-source.ts';
 import { openRow, setOwnRow } from './counters/index.ts';
 import { toData } from './error-data.ts';
 import { type Link, type ProcessChannel, portLink, processLink } from './link.ts';
-import { joinHub } from './messages/index.ts';
+import { joinHub, PRIMARY } from './messages/index.ts';
 import {
   DESCRIPTOR_OF_CHANNEL,
   DESCRIPTOR_OF_COUNTERS,
@@ -34,7 +34,7 @@ process.argv = [process.argv[0] as string, fileURLToPath(config.entry), ...confi
 
 const control = linkOf('control');
 const worker = new ThisWorker(config);
-joinHub(worker.messages, linkOf('bus'));
+const joined = joinHub(worker.messages, linkOf('bus'));
 setOwnRow(config.counters === undefined ? 'none' : openRow(config.counters, config.id, DESCRIPTOR_OF_COUNTERS));
 const source = openSource();
 setWorker(worker);
@@ -116,6 +116,9 @@ async function start(): Promise<void> {
   if (config.hasSetup) await setupInWorker(worker, () => import(config.entry));
   else await import(config.entry);
   await settled();
+  // Whoever waits for us may ask us: the primary knows what we handle.
+  await joined;
+  await worker.messages.flushed(PRIMARY);
   if (source === undefined) say({ is: 'ready' });
   else source.ready();
 }

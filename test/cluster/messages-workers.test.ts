@@ -2,16 +2,16 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { counters, run } from 'millrace/cluster';
+import { until as untilIn } from '../support/net.ts';
 import { kinds, limit, PATIENCE_MS } from './support/group.ts';
 
 const entry = new URL(`./support/talker${import.meta.url.slice(-3)}`, import.meta.url);
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+const ascending = (a: number, b: number): number => a - b;
 const patience = { timeoutMs: PATIENCE_MS };
 
 /** Figures of other processes are a moment old. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
+const until = (condition: () => boolean, what: string): Promise<void> => untilIn(condition, what, PATIENCE_MS / 2);
 
 for (const kind of kinds) {
   test(`${kind}: workers publish, ask, count, die and are replaced`, limit, async () => {
@@ -26,11 +26,11 @@ for (const kind of kinds) {
     try {
       const { messages } = group;
       const got: unknown[] = [];
-      const byes: unknown[] = [];
+      const byes: number[] = [];
       messages.subscribe('news', (message, { from }) => got.push([from, message]));
-      await messages.subscribe('bye', (id) => byes.push(id)).ready;
+      await messages.subscribe('bye', (id: number) => byes.push(id)).ready;
       const ids = (await messages.askAll<number>('id', undefined, patience)).map(({ value }) => value as number);
-      assert.deepEqual(ids.sort(), [1, 2, 3]);
+      assert.deepEqual(ids.sort(ascending), [1, 2, 3]);
 
       const peers = await messages.ask(1, 'tell', { topic: 'news', count: 200 }, patience);
       assert.deepEqual(peers, [0, 2, 3]);
@@ -41,7 +41,7 @@ for (const kind of kinds) {
       assert.deepEqual(await messages.ask(2, 'heard', undefined, patience), got);
       assert.deepEqual(await messages.ask(1, 'heard', undefined, patience), []);
       assert.equal(await messages.ask(2, 'relay', 3, patience), 3);
-      await until(() => figures.total('heard') === 400 && figures.total('up') === 3);
+      await until(() => figures.total('heard') === 400 && figures.total('up') === 3, 'three are up');
       assert.deepEqual(
         figures.workers().map(({ worker, values }) => [worker, values.heard, values.up]),
         [
@@ -64,7 +64,7 @@ for (const kind of kinds) {
         assert.rejects(messages.ask(2, 'die', undefined, patience), gone),
       ]);
       await replaced;
-      await until(() => figures.total('up') === 3);
+      await until(() => figures.total('up') === 3, 'three are up');
       assert.equal(figures.total('heard'), 400);
       assert.deepEqual(
         figures.workers().map(({ worker }) => worker),
@@ -77,10 +77,10 @@ for (const kind of kinds) {
         numbers(5).map((n) => [4, n]),
       );
       assert.equal((await messages.ask<unknown[]>(3, 'heard', undefined, patience)).length, 205);
-      await until(() => figures.total('heard') === 410);
+      await until(() => figures.total('heard') === 410, '410 heard');
       await group.close();
       // What they said last was not lost.
-      assert.deepEqual(byes.sort(), [1, 3, 4]);
+      assert.deepEqual(byes.sort(ascending), [1, 3, 4]);
       assert.deepEqual(figures.totals(), { heard: 410, up: 0 });
       await assert.rejects(messages.publish('news'), { code: 'MILLRACE_ERR_MESSAGES_CLOSED' });
     } finally {

@@ -126,8 +126,11 @@ export interface Messages {
    */
   handle<Question>(name: string, handler: (question: Question, asked: Asked) => unknown): Subscription;
 
-  /** Resolves when all that was sent up to now was received: its handlers have returned (not: their promises). */
-  flushed(): Promise<void>;
+  /**
+   * Resolves when all that was sent up to now was received: its handlers have returned (not: their promises).
+   * @param worker only what was sent to this one; 0 is the primary
+   */
+  flushed(worker?: number): Promise<void>;
 
   /** The others, for metrics. */
   readonly peers: readonly PeerFigures[];

@@ -96,8 +96,9 @@ export class Bus implements Messages, PeerOwner {
     });
   }
 
-  async flushed(): Promise<void> {
-    await Promise.all(this.#everyone.map((peer) => peer.untilHandled()));
+  async flushed(worker?: number): Promise<void> {
+    const peers = this.#everyone.filter(({ id }) => worker === undefined || id === worker);
+    await Promise.all(peers.map((peer) => peer.untilHandled()));
   }
 
   get #everyone(): Peer[] {

@@ -128,7 +128,7 @@ export class Frame {
   /** In memory of its own: a few bytes that are kept don't keep the batch. */
   payload(): unknown {
     const start = this.#start + HEADER_BYTES + this.#nameBytes;
-    switch (this.#batch[this.#start + FORM_AT]) {
+    switch (this.#batch.readUInt8(this.#start + FORM_AT)) {
       case FORM.UNDEFINED:
         return undefined;
       case FORM.TEXT:

@@ -4,8 +4,11 @@
  *
  * ```
  *  to a worker     { join: id, port? }   { leave: id }   [from, acknowledged, batch]
- *  from a worker                                         [to, acknowledged, batch]
+ *  from a worker     'here', first                       [to, acknowledged, batch]
  * ```
+ *
+ * Nothing is said to a worker before it has said 'here': a process of node:cluster reads its channel before our code runs
+ * there, and what comes so early is lost.
  *
  * What is on its way through the primary is bounded by the senders: each pair has its high marks.
  */
@@ -21,6 +24,8 @@ export class Hub {
   readonly #bus: Bus;
   readonly #kind: 'threads' | 'processes';
   readonly #members: Map<number, Link> = new Map();
+  /** Those who have not said anything yet. */
+  readonly #expected: Map<number, Link> = new Map();
   /** The primary's own ends of routed links. */
   readonly #own: Map<number, Link> = new Map();
 
@@ -30,9 +35,17 @@ export class Hub {
     this.#kind = kind;
   }
 
-  /** A worker lives; `link` leads to its member.ts. One of the same id that was there is gone. */
+  /** A worker was started; `link` leads to its member.ts. One of the same id that was there is gone. */
   join(id: number, link: Link): void {
     this.leave(id);
+    this.#expected.set(id, link);
+    link.onMessage = () => this.#enter(id, link);
+  }
+
+  /** It is there. */
+  #enter(id: number, link: Link): void {
+    this.#expected.delete(id);
+    link.onMessage = ignore;
     if (this.#kind === 'processes') link.onMessage = (message) => this.#route(id, link, message as Routed);
     for (const [other, otherLink] of this.#members) this.#introduce(id, link, other, otherLink);
     this.#members.set(id, link);
@@ -51,12 +64,13 @@ export class Hub {
 
   /** A worker is gone. */
   leave(id: number): void {
-    const link = this.#members.get(id);
+    const link = this.#expected.get(id) ?? this.#members.get(id);
     if (link === undefined) return;
-    this.#members.delete(id);
-    this.#own.delete(id);
     link.onMessage = ignore;
     link.onDrain = ignore;
+    this.#expected.delete(id);
+    if (!this.#members.delete(id)) return;
+    this.#own.delete(id);
     this.#bus.disconnect(id);
     for (const other of this.#members.values()) other.post({ leave: id } satisfies Word);
   }

@@ -41,9 +41,11 @@ export function group(t: Stage, kind: Kind, limits?: MessageLimits): Group {
       const links = [portLink('bus', port1), portLink('bus', port2)] as const;
       const bus = new Bus(id, own);
       workers.set(id, { bus, links: [...links] });
-      joinHub(bus, links[1]);
       hub.join(id, links[0]);
-      while (bus.peers.length < workers.size) await new Promise((resolve) => setImmediate(resolve));
+      await joinHub(bus, links[1]);
+      const all = [...workers.values()];
+      while (!all.every(({ bus: { peers } }) => peers.length === all.length))
+        await new Promise((resolve) => setImmediate(resolve));
       return bus;
     },
   };

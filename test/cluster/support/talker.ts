@@ -23,7 +23,7 @@ messages.handle('die', () => {
 messages.handle('tell', async ({ topic, count }: { topic: string; count: number }) => {
   for (let n = 0; n < count; n++) await messages.publish(topic, n);
   await messages.flushed();
-  return messages.peers.map(({ worker: peer }) => peer).sort();
+  return messages.peers.map(({ worker: peer }) => peer).sort((a, b) => a - b);
 });
 messages.handle('relay', (to: number) => messages.ask(to, 'id'));
 worker.onDrain(async () => {
