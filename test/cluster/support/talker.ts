@@ -19,8 +19,10 @@ messages.handle('die', () => {
   if (threadId === 0) process.kill(process.pid, 'SIGKILL');
   else process.exit(7);
 });
-/** Numbers up to `count`, each when there is room for it; and a buffer between them. */
+messages.subscribe('probe', () => {});
+/** Numbers up to `count`, each when there is room for it, once both other workers are known to listen. */
 messages.handle('tell', async ({ topic, count }: { topic: string; count: number }) => {
+  while ((await messages.publish('probe')).workers < 2) await new Promise((resolve) => setImmediate(resolve));
   for (let n = 0; n < count; n++) await messages.publish(topic, n);
   await messages.flushed();
   return messages.peers.map(({ worker: peer }) => peer).sort((a, b) => a - b);
