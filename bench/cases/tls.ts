@@ -27,7 +27,7 @@ export const tls: Case = {
     }),
     handshake(bench, 'tls-full', 'full handshake', {}),
     handshake(bench, 'tls-resumed', 'resumed handshake', { resume: 1 }),
-    ...(bench.options.idleConnections ?? [10_000]).map((count) => idle(bench, count)),
+    ...(bench.options.idleConnections ?? [2000]).map((count) => idle(bench, count)),
   ],
 };
 
