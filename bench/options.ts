@@ -26,7 +26,7 @@ export interface Options {
 export const usage = `npm run bench -- [case ...] [options]
 
   case                    which cases to run (default: all)
-  --full                  every trial and every rival: below an hour (default: a selection, a quarter of an hour)
+  --full                  every trial and every rival: about an hour (default: a selection, a quarter of an hour)
   --rivals a,b            which servers: names, or the groups quick, usual, all, ours, nodes (default: quick, with --full all)
   --runs 3                runs of each server, alternating
   --seconds 0.6           measured phase of a run         (--full: 1.2)

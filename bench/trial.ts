@@ -26,7 +26,7 @@ export interface Trial {
   /** Runs without --full. */
   isQuick: boolean;
   /**
-   * Who takes part unless rivals are named, which keeps --full below an hour: `all`; `usual` (absent): without the older and
+   * Who takes part unless rivals are named, which keeps --full about an hour: `all`; `usual` (absent): without the older and
    * odder ones; `narrow`: only Node 24 and 26, and ours on the newest.
    */
   breadth?: 'all' | 'narrow';
