@@ -1,10 +1,3 @@
-/**
- * Whatever two ends of the direct tier write, pause, resume and end: the bytes that were taken arrive once and in order, and
- * whoever is told of an orderly end has all of them; each `open` has one `close`, and nothing follows it.
- *
- * `MILLRACE_PROPERTY_SECONDS` and `MILLRACE_PROPERTY_SEED` as in traffic.test.ts.
- */
-import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test from 'node:test';
 import fc from 'fast-check';
@@ -18,13 +11,11 @@ import {
   directSetting,
   violentDirectScript,
 } from './support/direct-end.ts';
+import { holds, SECONDS, SHRINK_MS } from './support/holds.ts';
 
 await leakGuard();
 
-const SECONDS = Number(process.env['MILLRACE_PROPERTY_SECONDS'] ?? 3);
-const SEED = process.env['MILLRACE_PROPERTY_SEED'];
 const WAIT_MS = 8_000;
-const SHRINK_MS = 20_000;
 const limit = { timeout: SECONDS * 1000 + SHRINK_MS + 10_000 };
 
 interface Story {
@@ -36,21 +27,6 @@ interface Story {
 
 const story = (script: fc.Arbitrary<DirectScript>): fc.Arbitrary<Story> =>
   fc.record({ isUnix: fc.boolean(), client: directSetting, peer: directSetting, script });
-
-/** Runs a property for the time it has. */
-async function holds<T>(arbitrary: fc.Arbitrary<T>, run: (value: T) => Promise<string[]>): Promise<void> {
-  let failedAt = 0;
-  const property = fc.asyncProperty(arbitrary, async (value) => {
-    if (failedAt > 0 && performance.now() - failedAt > SHRINK_MS) return; // short enough
-    const wrong = await run(value).catch((error) => [String(error)]);
-    if (wrong.length > 0 && failedAt === 0) failedAt = performance.now();
-    assert.deepEqual(wrong, []);
-  });
-  const end = performance.now() + SECONDS * 1000;
-  let seed = SEED === undefined ? Date.now() | 0 : Number(SEED);
-  do await fc.assert(property, { seed: seed++, numRuns: 20, includeErrorInReport: true });
-  while (performance.now() < end);
-}
 
 let paths = 0;
 

@@ -3,8 +3,7 @@
  * at any moment: no message that was acknowledged is lost, none is doubled or out of order, what waits has a bound, and
  * every promise is settled once.
  *
- * A failure prints its seed and the shortest story that still fails. `MILLRACE_PROPERTY_SECONDS` is the time for each
- * property (default 3), `MILLRACE_PROPERTY_SEED` repeats a run.
+ * support/holds.ts tells how long it runs, and how a run is repeated.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -22,45 +21,30 @@ import {
   SessionError,
   serve,
 } from 'millrace/session';
-import { engineState, leakGuard, type Stage, turns, until, within } from '../support/net.ts';
+import { engineState, leakGuard, turns, until, within } from '../support/net.ts';
+import { holds, SECONDS, SHRINK_MS } from './support/holds.ts';
 import { relay, type Weather, weather } from './support/relay.ts';
 
 await leakGuard();
 
-const SECONDS = Number(process.env['MILLRACE_PROPERTY_SECONDS'] ?? 3);
-const SEED = process.env['MILLRACE_PROPERTY_SEED'];
 const WAIT_MS = 15_000;
-const SHRINK_MS = 20_000;
 const limit = { timeout: SECONDS * 1000 + SHRINK_MS + 2 * WAIT_MS };
 const host = '127.0.0.1';
-
-/** Runs a property for the time it has, with a stage of its own for each story. */
-async function holds<T>(arbitrary: fc.Arbitrary<T>, run: (value: T, stage: Stage) => Promise<void>): Promise<void> {
-  let failedAt = 0;
-  const property = fc.asyncProperty(arbitrary, async (value) => {
-    if (failedAt > 0 && performance.now() - failedAt > SHRINK_MS) return; // short enough
-    const afters: (() => void | Promise<void>)[] = [];
-    try {
-      await run(value, { after: (fn) => void afters.push(fn) });
-    } catch (error) {
-      if (failedAt === 0) failedAt = performance.now();
-      throw error;
-    } finally {
-      for (const fn of afters.reverse()) await within(Promise.resolve(fn()), 'the end of a story', WAIT_MS);
-    }
-    await until(() => true, 'a turn');
-    for (let i = 0; i < 200 && !(await isEngineEmpty()); i++) await turns(1);
-    assert.ok(await isEngineEmpty(), 'nothing is left in the engine');
-  });
-  const end = performance.now() + SECONDS * 1000;
-  let seed = SEED === undefined ? Date.now() | 0 : Number(SEED);
-  do await fc.assert(property, { seed: seed++, numRuns: 10, includeErrorInReport: true });
-  while (performance.now() < end);
-}
 
 async function isEngineEmpty(): Promise<boolean> {
   return Object.values((await engineState()) ?? {}).every((count) => count === 0);
 }
+
+/** A property of which, besides, nothing is left in the engine behind any story. */
+const leavesNothing: typeof holds = (arbitrary, run) =>
+  holds(arbitrary, run, {
+    runs: 10,
+    behind: async () => {
+      await until(() => true, 'a turn');
+      for (let i = 0; i < 200 && !(await isEngineEmpty()); i++) await turns(1);
+      assert.ok(await isEngineEmpty(), 'nothing is left in the engine');
+    },
+  });
 
 /** Counts the promises that aren't settled. */
 class Pending {
@@ -91,7 +75,7 @@ test(
   'messages of several clients, through any weather, arrive once and in order; acknowledged ones are not lost',
   limit,
   () =>
-    holds(
+    leavesNothing(
       fc.record({
         codec: fc.constantFrom<keyof typeof codecs>('lines', 'prefixed'),
         decodeAhead: fc.boolean(),
@@ -197,7 +181,7 @@ const contract = defineContract({
 });
 
 test('calls through any weather: each is settled once, and run at most once', limit, () =>
-  holds(
+  leavesNothing(
     fc.record({
       weather,
       calls: fc.array(
@@ -278,7 +262,7 @@ test(
   'a client that comes back through storms: what is answered was done, and everything is answered in the end',
   limit,
   () =>
-    holds(
+    leavesNothing(
       fc.record({
         weathers: fc.array(weather, { minLength: 1, maxLength: 4 }),
         count: fc.integer({ min: 1, max: 25 }),

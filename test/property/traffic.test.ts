@@ -1,11 +1,3 @@
-/**
- * Whatever two ends of a connection do, the bytes of each arrive in order at the other one, complete if nobody destroyed
- * anything, and the events of each come in a legal order.
- *
- * A failure prints its seed and the shortest script that still fails. `MILLRACE_PROPERTY_SECONDS` is the time for each
- * property (default 3), `MILLRACE_PROPERTY_SEED` repeats a run.
- */
-import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -13,31 +5,14 @@ import fc from 'fast-check';
 import { engine } from 'millrace';
 import { dialling, engineState, folder, leakGuard, type Stage, serve, turns, until } from '../support/net.ts';
 import { End } from './support/end.ts';
+import { holds, SECONDS, SHRINK_MS } from './support/holds.ts';
 import { calmScript, isCalm, type Script, type Setting, setting, violentScript } from './support/script.ts';
 
 await leakGuard();
 
-const SECONDS = Number(process.env['MILLRACE_PROPERTY_SECONDS'] ?? 3);
-const SEED = process.env['MILLRACE_PROPERTY_SEED'];
-/** For a run, and for making the script of a failure shorter. */
+/** For a run. */
 const WAIT_MS = 8_000;
-const SHRINK_MS = 20_000;
 const limit = { timeout: SECONDS * 1000 + SHRINK_MS + 10_000 };
-
-/** Runs a property for the time it has. */
-async function holds<T>(arbitrary: fc.Arbitrary<T>, run: (value: T) => Promise<string[]>): Promise<void> {
-  let failedAt = 0;
-  const property = fc.asyncProperty(arbitrary, async (value) => {
-    if (failedAt > 0 && performance.now() - failedAt > SHRINK_MS) return; // short enough
-    const wrong = await run(value).catch((error) => [String(error)]);
-    if (wrong.length > 0 && failedAt === 0) failedAt = performance.now();
-    assert.deepEqual(wrong, []);
-  });
-  const end = performance.now() + SECONDS * 1000;
-  let seed = SEED === undefined ? Date.now() | 0 : Number(SEED);
-  do await fc.assert(property, { seed: seed++, numRuns: 20, includeErrorInReport: true });
-  while (performance.now() < end);
-}
 
 let paths = 0;
 

@@ -2,19 +2,18 @@
  * Whatever is sent, however it is cut, whenever anybody stops, reads slowly or dies: what arrives is a beginning of what
  * was sent, in order and once; what was acknowledged had arrived; and every promise is settled.
  *
- * `MILLRACE_PROPERTY_SECONDS` is the time for each property (default 3), `MILLRACE_PROPERTY_SEED` repeats a run.
+ * test/property/support/holds.ts tells how long it runs, and how a run is repeated.
  */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { type Codec, lengthPrefixed, lines } from 'millrace/framing';
 import { dial, isGoodEnd, type Session, type SessionCloseReason, serve } from 'millrace/session';
-import { dialling as dialRaw, leakGuard, type Stage, turns, until, within } from '../support/net.ts';
+import { holds, SECONDS } from '../property/support/holds.ts';
+import { dialling as dialRaw, leakGuard, turns, until, within } from '../support/net.ts';
 
 await leakGuard();
 
-const SECONDS = Number(process.env['MILLRACE_PROPERTY_SECONDS'] ?? 3);
-const SEED = process.env['MILLRACE_PROPERTY_SEED'];
 const limit = { timeout: SECONDS * 1000 + 60_000 };
 
 /** A number, and padding that makes it large. */
@@ -24,27 +23,6 @@ const codecs = {
   prefixed: lengthPrefixed({ lengthFieldLength: 4 }).json() as unknown as Codec<Message>,
   lines: lines().json() as unknown as Codec<Message>,
 };
-
-async function holds<T>(arbitrary: fc.Arbitrary<T>, run: (value: T, stage: Stage) => Promise<void>): Promise<void> {
-  const property = fc.asyncProperty(arbitrary, async (value) => {
-    const afters: (() => void | Promise<void>)[] = [];
-    try {
-      await run(value, { after: (fn) => void afters.push(fn) });
-    } finally {
-      for (const fn of afters.reverse()) await fn();
-    }
-  });
-  const end = performance.now() + SECONDS * 1000;
-  let seed = SEED === undefined ? Date.now() | 0 : Number(SEED);
-  do
-    await fc.assert(property, {
-      seed: seed++,
-      numRuns: 20,
-      includeErrorInReport: true,
-      interruptAfterTimeLimit: 30_000,
-    });
-  while (performance.now() < end);
-}
 
 const setting = fc.record({
   codec: fc.constantFrom<'prefixed' | 'lines'>('prefixed', 'lines'),
