@@ -133,7 +133,7 @@ void failure_free(struct failure *failure) {
   failure->library = failure->reason = NULL;
 }
 
-/* Takes what OpenSSL has to say, in Node's words, and leaves its queue empty. */
+/* Takes what OpenSSL said first, in Node's words, and leaves its queue empty. */
 void failure_take(struct failure *failure) {
   failure_free(failure);
   unsigned long error = ERR_peek_error();
@@ -145,6 +145,9 @@ void failure_take(struct failure *failure) {
     char *text = NULL;
     ERR_print_errors(bio);
     long length = BIO_ctrl(bio, BIO_CTRL_INFO, 0, &text);
+    for (long i = 0; i < length; i++) {
+      if (text[i] == '\n') length = i + 1; /* as Node: one line */
+    }
     if (length > 0) bytes_set(&failure->message, text, (size_t)length);
     BIO_free(bio);
   }
@@ -293,6 +296,16 @@ int on_client_hello(SSL *ssl, int *alert, void *data) {
   c->hello_has_ticket = SSL_client_hello_get0_ext(ssl, TLSEXT_TICKET, &bytes, &length) == 1 && length > 0;
   c->hello = WAIT_NOW;
   return SSL_CLIENT_HELLO_RETRY;
+}
+
+/* The certificate follows from the name by SSL_set_cert_cb. That there is a callback is enough: without a certificate for TLS
+ * 1.3 OpenSSL would fall back to 1.2 otherwise, and Node has one.
+ */
+int on_servername(SSL *ssl, int *alert, void *data) {
+  (void)ssl;
+  (void)alert;
+  (void)data;
+  return TLSEXT_ERR_NOACK;
 }
 
 /* The server's order decides. RFC 7301, 3.2: without a common protocol the handshake fails. */

@@ -52,6 +52,7 @@ struct context *context_open(int min_version, int max_version, uint64_t options)
   SSL_CTX_sess_set_get_cb(ctx, on_get_session);
   SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
   SSL_CTX_set_alpn_select_cb(ctx, on_select_alpn, NULL);
+  SSL_CTX_callback_ctrl(ctx, SSL_CTRL_SET_SERVERNAME_CB, (void (*)(void))on_servername);
   SSL_CTX_callback_ctrl(ctx, SSL_CTRL_SET_STATUS_CB, (void (*)(void))on_status);
   SSL_CTX_callback_ctrl(ctx, SSL_CTRL_SET_TICKET_KEY_CB, (void (*)(void))on_ticket);
   return context;
@@ -198,7 +199,10 @@ static bool set_pfx(struct context *context, BIO *bio, const char *passphrase) {
 static bool set_dh(struct context *context, BIO *bio, bool is_automatic) {
   if (is_automatic) return SSL_CTX_ctrl(context->ctx, SSL_CTRL_SET_DH_AUTO, 1, NULL) == 1;
   EVP_PKEY *parameters = PEM_read_bio_Parameters(bio, NULL);
-  if (!parameters) return false;
+  if (!parameters) { /* as Node: DHE is not offered then */
+    ERR_clear_error();
+    return true;
+  }
   if (SSL_CTX_set0_tmp_dh_pkey(context->ctx, parameters) == 1) return true;
   EVP_PKEY_free(parameters);
   return false;

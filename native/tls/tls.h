@@ -121,6 +121,7 @@ void failure_free(struct failure *failure);
 
 /* callbacks that each context is given */
 int on_client_hello(SSL *ssl, int *alert, void *data);
+int on_servername(SSL *ssl, int *alert, void *data);
 int on_select_alpn(SSL *ssl, const u8 **out, u8 *out_length, const u8 *in, unsigned int in_length, void *data);
 int on_new_session(SSL *ssl, SSL_SESSION *session);
 SSL_SESSION *on_get_session(SSL *ssl, const u8 *id, int length, int *copy);

@@ -48,6 +48,7 @@ import {
   kLastWriteBytes,
   kOnEnd,
   kOnRead,
+  kOuter,
   kRace,
   kSockets,
   kTurnCork,
@@ -146,6 +147,7 @@ export class SocketClass extends Duplex {
   declare [kTurnCork]: boolean;
   declare [kHasWriteCallbacks]: boolean;
   declare [kOnRead]: OnRead | null;
+  declare [kOuter]: SocketClass | null;
   declare [kLastWriteBytes]: number;
   declare [kRace]: Race | null;
   declare [kTimer]: NodeJS.Timeout | null;
@@ -420,7 +422,7 @@ export class SocketClass extends Duplex {
       (this as unknown as { _undestroy(): void })._undestroy();
     }
     if (callback !== null) this.once('connect', callback as Callback as () => void);
-    if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket: this });
+    if (clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket: this[kOuter] ?? this });
     if (this._parent?.connecting) return this;
     if (this._handle === null) {
       this._handle = newHandle(turn, -1, Boolean(options.path));
@@ -739,7 +741,13 @@ function isForeign(handle: object): boolean {
 }
 
 /** What few sockets have is on the prototype until they have it: less memory for all others. */
-Object.assign(SocketClass.prototype, { [kOnRead]: null, [kRace]: null, [kUnref]: false, [kBound]: null });
+Object.assign(SocketClass.prototype, {
+  [kOnRead]: null,
+  [kOuter]: null,
+  [kRace]: null,
+  [kUnref]: false,
+  [kBound]: null,
+});
 
 /** All that a constructor does after Duplex's; also for objects that were made by somebody else's constructor. */
 function initialize(socket: SocketClass, options: SocketOptions): void {

@@ -16,5 +16,7 @@ export const kOnEnd: unique symbol = Symbol('on end');
 export const kAdopt: unique symbol = Symbol('adopt');
 /** Bytes of the write in flight, to see progress when the idle timer fires. */
 export const kLastWriteBytes: unique symbol = Symbol('last write bytes');
+/** The TLS socket whose plain connection this is, if that is the one that users know; or null. */
+export const kOuter: unique symbol = Symbol('outer');
 /** The attempts to connect that are under way at once, or null. */
 export const kRace: unique symbol = Symbol('race');

@@ -6,9 +6,8 @@
 import { isIP } from 'node:net';
 import nodeTls from 'node:tls';
 import { normalizeArgs } from '../net/args.ts';
-import { outOfRange } from '../net/errors.ts';
-import { connect as connectPlain, type SocketClass } from '../net/socket.ts';
-import { validateFunction, validateNumber } from '../net/validate.ts';
+import { invalidArgValue } from '../net/errors.ts';
+import { connect as connectPlain, SocketClass } from '../net/socket.ts';
 import { connectionReset, dhParamSize } from './errors.ts';
 import { exported } from './exported.ts';
 import { serverIdentity, sessionForReuse } from './identity.ts';
@@ -26,18 +25,24 @@ export function connect(...args: unknown[]): TLSSocketClass {
     minDHSize: 1024,
     ...given,
   };
-  validateFunction(options.checkServerIdentity, 'options.checkServerIdentity');
-  validateNumber(options.minDHSize, 'options.minDHSize');
-  if (options.minDHSize < 1) throw outOfRange('options.minDHSize', '>= 1', options.minDHSize);
+  const { checkServerIdentity, minDHSize } = options;
+  if (typeof checkServerIdentity !== 'function' || typeof minDHSize !== 'number' || !(minDHSize >= 1))
+    nodeTls.connect({ checkServerIdentity, minDHSize } as never); // throws, each line of Node.js its own error
   const secureContext =
     options.secureContext || exported.tls.createSecureContext(options as nodeTls.SecureContextOptions);
+  if (refusesAddresses && options.servername && isIP(options.servername))
+    throw invalidArgValue(
+      'options.servername',
+      options.servername,
+      'Setting the TLS ServerName to an IP address is not permitted.',
+    );
   const socketOptions = { ...options, secureContext } as TlsSocketOptions;
   const isOurs = options.socket === undefined || options.socket === null || isPlain(options.socket);
   if (!isOurs || contextFor(socketOptions, secureContext) === undefined)
     return connectWithNode({ ...options, secureContext }, callback);
   const session = sessionForReuse(options.session, options);
   const socket = new TLSSocketClass(options.socket as SocketClass | undefined, {
-    ...(pick(options) as TlsSocketOptions),
+    ...pick(options),
     secureContext,
     isServer: false,
     requestCert: true,
@@ -59,6 +64,9 @@ export function connect(...args: unknown[]): TLSSocketClass {
   }
   return socket;
 }
+
+/** RFC 6066, 3. Node 20 to 24 warn (DEP0123). */
+const refusesAddresses = Number(process.versions.node.split('.')[0]) >= 25;
 
 let hasWarnedOfTrust = false;
 
@@ -83,35 +91,38 @@ function normalizeConnectArgs(args: unknown[]): [ConnectionOptions, OnSecure | u
 }
 
 /** What the socket itself is made with; the rest is the context's and the plain connection's. */
-function pick(options: ConnectionOptions): ConnectionOptions {
-  const {
-    allowHalfOpen,
-    ALPNProtocols,
-    requestOCSP,
-    highWaterMark,
-    onread,
-    signal,
-    noDelay,
-    keepAlive,
-    keepAliveInitialDelay,
-  } = options;
-  return {
-    allowHalfOpen,
-    ALPNProtocols,
-    requestOCSP,
-    highWaterMark,
-    onread,
-    signal,
-    noDelay,
-    keepAlive,
-    keepAliveInitialDelay,
-  };
+const SOCKET_OPTIONS = [
+  'allowHalfOpen',
+  'ALPNProtocols',
+  'requestOCSP',
+  'highWaterMark',
+  'onread',
+  'signal',
+  'noDelay',
+  'keepAlive',
+  'keepAliveInitialDelay',
+] as const;
+
+function pick(options: ConnectionOptions): TlsSocketOptions {
+  return Object.fromEntries(SOCKET_OPTIONS.map((name) => [name, options[name]])) as TlsSocketOptions;
 }
 
 /** A connection that only Node's TLS can serve: on a plain socket of ours all the same. */
 function connectWithNode(options: ConnectionOptions, callback: OnSecure | undefined): TLSSocketClass {
   const own = options as nodeTls.ConnectionOptions;
-  if (options.socket) return nodeTls.connect(own, callback) as unknown as TLSSocketClass;
+  if (options.socket) {
+    const upper = nodeTls.connect(own, callback) as unknown as TLSSocketClass;
+    const lower: unknown = options.socket;
+    if (lower instanceof SocketClass && lower.connecting) {
+      // Node only follows sockets of its own.
+      upper.connecting = true;
+      lower.once('connect', () => {
+        upper.connecting = false;
+        upper.emit('connect');
+      });
+    }
+    return upper;
+  }
   const socket = connectPlain(options) as unknown as NonNullable<nodeTls.ConnectionOptions['socket']>;
   return nodeTls.connect({ ...own, socket }, callback) as unknown as TLSSocketClass;
 }

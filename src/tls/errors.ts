@@ -95,10 +95,19 @@ const VERIFY_CODES: Readonly<Record<number, string>> = {
   62: 'HOSTNAME_MISMATCH',
 };
 
-/** X509_verify_cert_error_string's texts; those that Node's tests and users see. */
+/** What Node 24 and newer say behind OpenSSL's text, where it helps. */
+const ADVICE =
+  Number(process.versions.node.split('.')[0]) >= 24
+    ? '; if the root CA is installed locally, try running Node.js with --use-system-ca'
+    : '';
+const ADVISED: readonly (string | undefined)[] = ['DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'];
+
+/** @param text X509_verify_cert_error_string's */
 export function verifyError(result: number, text: string | undefined): NodeJS.ErrnoException | null {
   if (result === 0) return null;
-  const error = new Error(text ?? `certificate verification failed (${result})`) as NodeJS.ErrnoException;
-  error.code = VERIFY_CODES[result] ?? 'UNSPECIFIED';
+  const code = VERIFY_CODES[result];
+  const message = text ?? `certificate verification failed (${result})`;
+  const error = new Error(message + (ADVISED.includes(code) ? ADVICE : '')) as NodeJS.ErrnoException;
+  error.code = code ?? 'UNSPECIFIED';
   return error;
 }

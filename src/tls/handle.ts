@@ -170,9 +170,11 @@ export class TlsHandle {
     this.#rest = this.#rest === null ? bytes : Buffer.concat([this.#rest, bytes]);
   }
 
-  /** Encrypted bytes that somebody else has read from the plain socket. */
-  receive(bytes: Uint8Array): void {
-    this.take(null, bytes, 0, bytes.length);
+  /** Encrypted bytes that the plain socket had read before we were there: earlier ones than those that were kept. */
+  receiveFirst(bytes: Buffer): void {
+    const all = this.#rest === null ? bytes : Buffer.concat([bytes, this.#rest]);
+    this.#rest = null;
+    this.take(null, all, 0, all.length);
   }
 
   /** @hot */

@@ -11,7 +11,7 @@ import { normalizeArgs } from '../net/args.ts';
 import { invalidArgType } from '../net/errors.ts';
 import { Handle } from '../net/handle.ts';
 import { SocketClass, type SocketOptions } from '../net/socket.ts';
-import { kAdopt } from '../net/symbols.ts';
+import { kAdopt, kOuter } from '../net/symbols.ts';
 import { validateFunction, validateInt32, validateObject, validateString } from '../net/validate.ts';
 import { createSecureContext, nativeContext } from './context.ts';
 import {
@@ -177,6 +177,7 @@ export class TLSSocketClass extends SocketClass implements TlsOwner {
     const { raw } = handle;
     raw.on('close', () => this.destroy());
     if (given === undefined) {
+      raw[kOuter] = this;
       raw.on('error', (error) => this.destroy(error));
       for (const event of FORWARDED) raw.on(event, (...args: unknown[]) => this.emit(event, ...args));
       raw.once('connect', () => this[kAdopt](handle as unknown as Handle));
@@ -614,16 +615,18 @@ function logKeys(handle: TlsHandle, of: object): void {
   handle.configure(CONFIGURE.WANTS, EVENT.KEYLOG);
 }
 
-/** In the next tick: listeners are there by then. First what the plain socket has read already. */
+/** In the next tick: listeners are there by then. What the plain socket has read already comes first. */
 function startReading(socket: TLSSocketClass, raw: SocketClass | undefined): void {
   const handle = socket._tls;
   if (handle === null) return;
+  if (raw !== undefined && raw.readableLength > 0) {
+    const chunks: Buffer[] = [];
+    for (let bytes = raw.read(); bytes !== null; bytes = raw.read()) chunks.push(bytes as Buffer);
+    handle.receiveFirst(Buffer.concat(chunks));
+  }
   if (socket._tlsOptions.isServer && raw !== undefined) {
     if (raw.connecting) raw.once('connect', () => handle.begin());
     else handle.begin();
-  }
-  if (raw !== undefined && raw.readableLength > 0) {
-    for (let bytes = raw.read(); bytes !== null; bytes = raw.read()) handle.receive(bytes as Buffer);
   }
   socket.read(0);
 }

@@ -1,5 +1,6 @@
 /** Who is let in, and who is trusted: our TLS against itself and against Node's. */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import test from 'node:test';
 import nodeTls from 'node:tls';
 import { engine as transport } from 'millrace';
@@ -248,5 +249,18 @@ test('keys are logged for who listens', { ...needsOpenssl }, async (t) => {
   assert.ok(
     lines.every((line) => /^[A-Z_0-9]+ [0-9a-f]{64} [0-9a-f]+\n$/.test(line)),
     lines.join(''),
+  );
+});
+
+test('diagnostics_channel tells of the TLS socket, once', needsOwn, async (t) => {
+  const told: unknown[] = [];
+  const onSocket = (message: unknown): void => void told.push((message as { socket: unknown }).socket);
+  const server = await secure(t);
+  subscribe('net.client.socket', onSocket);
+  t.after(() => void unsubscribe('net.client.socket', onSocket));
+  const client = await secured(t, server);
+  assert.deepEqual(
+    told.map((socket) => socket === client),
+    [true],
   );
 });
