@@ -28,7 +28,7 @@ export interface Child {
   exit: Promise<Exit>;
 }
 
-export interface ChildOptions extends SpawnOptions {
+export interface ChildOptions extends StartOptions {
   /** For `ulimit -n`. */
   maxDescriptors?: number;
   /** Node's own options. */

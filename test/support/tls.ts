@@ -1,9 +1,9 @@
 /** Servers and clients of `tls` that go away with their test; of the module under test, or of Node's own. */
-import type { AddressInfo } from 'node:net';
+import nodeNet, { type AddressInfo } from 'node:net';
 import type nodeTls from 'node:tls';
 import tls, { engine } from 'millrace/tls';
 import { authority } from './authority.ts';
-import { keep, limit, once, type Stage } from './net.ts';
+import { keep, limit, once, type Stage, take } from './net.ts';
 
 export type Tls = typeof nodeTls;
 
@@ -62,4 +62,21 @@ export async function secured(...args: Parameters<typeof securing>): Promise<nod
 export async function refused(...args: Parameters<typeof securing>): Promise<NodeJS.ErrnoException> {
   const [error] = await once(securing(...args), 'error');
   return error as NodeJS.ErrnoException;
+}
+
+/** The first flight of a client, as it goes over the wire. */
+export async function helloOf(t: Stage): Promise<Buffer> {
+  const listener = nodeNet.createServer().listen(0, '127.0.0.1');
+  t.after(() => void listener.close());
+  await once(listener, 'listening');
+  const accepted = once(listener, 'connection');
+  const client = securing(t, listener as never).on('error', () => {});
+  const [peer] = (await accepted) as [nodeNet.Socket];
+  const [first] = await once(peer, 'data');
+  const length = 5 + (first as Buffer).readUInt16BE(3);
+  const hello =
+    (first as Buffer).length >= length ? first : Buffer.concat([first, await take(peer, length - first.length)]);
+  peer.destroy();
+  client.destroy();
+  return hello;
 }

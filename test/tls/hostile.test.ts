@@ -5,7 +5,7 @@ import nodeNet, { type AddressInfo } from 'node:net';
 import test from 'node:test';
 import type { Server, TLSSocket } from 'node:tls';
 import { collect, leakGuard, once, take, until } from '../support/net.ts';
-import { needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
+import { helloOf, needsOpenssl, needsOwn, secure, secured, securing } from '../support/tls.ts';
 
 await leakGuard();
 
@@ -27,23 +27,6 @@ async function isAlive(t: test.TestContext, server: Server): Promise<void> {
 }
 
 const echo = (socket: TLSSocket): void => void socket.on('data', (chunk) => socket.write(chunk));
-
-/** The first flight of a client, as it goes over the wire. */
-async function helloOf(t: test.TestContext): Promise<Buffer> {
-  const listener = nodeNet.createServer().listen(0, '127.0.0.1');
-  t.after(() => listener.close());
-  await once(listener, 'listening');
-  const accepted = once(listener, 'connection');
-  const client = securing(t, listener as never).on('error', () => {});
-  const [peer] = (await accepted) as [nodeNet.Socket];
-  const [first] = await once(peer, 'data');
-  const length = 5 + (first as Buffer).readUInt16BE(3);
-  const hello =
-    (first as Buffer).length >= length ? first : Buffer.concat([first, await take(peer, length - first.length)]);
-  peer.destroy();
-  client.destroy();
-  return hello;
-}
 
 for (const [what, bytes] of [
   ['garbage', Buffer.alloc(200, 0xee)],
@@ -106,19 +89,6 @@ test('a peer whose hello drips is given up after handshakeTimeout, too', needsOp
   const [error] = await late;
   assert.equal((error as NodeJS.ErrnoException).code, 'ERR_TLS_HANDSHAKE_TIMEOUT');
   assert.ok(sent < hello.length);
-});
-
-test('hundreds of half-done handshakes leave nothing behind', { ...needsOpenssl, timeout: 30_000 }, async (t) => {
-  const server = await secure(t, {}, echo);
-  let errors = 0;
-  server.on('tlsClientError', () => errors++);
-  const hello = await helloOf(t);
-  const sockets = await Promise.all(Array.from({ length: 300 }, () => raw(t, server)));
-  for (const socket of sockets) socket.write(hello);
-  await isAlive(t, server);
-  for (const socket of sockets) socket.destroy();
-  await until(() => errors === sockets.length, 'an error for each');
-  await isAlive(t, server);
 });
 
 test('a connection that is cut without a close_notify ends as in Node', needsOpenssl, async (t) => {

@@ -116,6 +116,11 @@ for (const options of [
   });
 }
 
+test('dhparam that cannot be read is ignored, as in Node', needsOpenssl, async (t) => {
+  const server = await secure(t, { dhparam: 'nonsense', maxVersion: 'TLSv1.2' });
+  await once(securing(t, server), 'secureConnect');
+});
+
 test('an address as the name of a server is refused from Node 25 on', needsOpenssl, async (t) => {
   const server = await secure(t);
   const major = Number(process.versions.node.split('.')[0]);
