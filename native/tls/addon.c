@@ -343,9 +343,11 @@ static napi_value Free(napi_env env, napi_callback_info info) {
 }
 
 static void free_instance(napi_env env, void *data, void *hint) {
-  (void)env;
   (void)hint;
   struct instance *instance = data;
+  for (u32 i = 0; i < 3; i++) {
+    if (instance->scratch[i]) napi_delete_reference(env, instance->scratch[i]);
+  }
   failure_free(&instance->failure);
   release(instance);
 }
