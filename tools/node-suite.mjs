@@ -1,16 +1,18 @@
-// NODE_SUITE=FOLDER node tools/node-suite.mjs [options]: runs Node's own tests with `net` replaced by millrace.
+// NODE_SUITE=FOLDER node tools/node-suite.mjs [options]: runs Node's own tests with `net` replaced by millrace, or `net` and
+// `tls`.
 //
 // The folder holds `test/` of a Node.js checkout; nothing of it is part of this repository. Which tests count is written in
-// node-suite/tests.json. A test that fails runs again, alone; one that passes without having asked for our module has failed.
+// node-suite/net.json and tls.json. A test that fails runs again, alone; one that passes without having asked for our module has failed.
 // A run of all sets is recorded in .build/node-suite, from where --write makes the page.
-//   --engine   io_uring (default), epoll, or node: Node's own net by the same way, as a control
+//   --module   net (default), or tls: the tests of tls, with millrace/tls in its place
+//   --engine   io_uring (default), epoll, or node: Node's own modules by the same way, as a control
 //   --node     the Node.js to test with: its line should be the suite's
 //   --set      only these sets, with commas between them
 //   --only     only tests whose name contains this text
 //   --entry    another build of millrace than this checkout's dist/index.js
 //   --jobs     how many tests of `parallel` run at a time (default 2)
 //   --retries  how often a failed test runs again (default 1)
-//   --verbose  shows what the failed tests said, and the tests that load net and are in no list
+//   --verbose  shows what the failed tests said, and the tests that load the module and are in no list
 //   --write    docs/compat.md: writes the page from the runs recorded so far, and runs nothing
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -24,7 +26,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { release, tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { writePage } from './node-suite/page.mjs';
@@ -32,6 +34,7 @@ import { setup } from './setup.mjs';
 
 const { values: options } = parseArgs({
   options: {
+    module: { type: 'string', default: 'net' },
     engine: { type: 'string', default: 'io_uring' },
     node: { type: 'string', default: process.execPath },
     set: { type: 'string' },
@@ -46,15 +49,27 @@ const { values: options } = parseArgs({
 const timeoutMs = 30_000;
 const outputLimit = 64 * 1024;
 const records = join('.build', 'node-suite');
-const list = JSON.parse(readFileSync(new URL('node-suite/tests.json', import.meta.url), 'utf8'));
+const lists = Object.fromEntries(
+  ['net', 'tls'].map((name) => [
+    name,
+    JSON.parse(readFileSync(new URL(`node-suite/${name}.json`, import.meta.url), 'utf8')),
+  ]),
+);
+const list = lists[options.module];
+if (list === undefined) throw new Error(`--module ${options.module}: there are ${Object.keys(lists).join(', ')}`);
 
 const entry = resolve(options.entry);
+/** What stands in for which module of Node's. */
+const entries = {
+  net: entry,
+  ...(options.module === 'tls' ? { tls: join(dirname(entry), 'tls', 'index.js') } : {}),
+};
 let serial = 0;
 const node = resolve(options.node);
 const suite =
   process.env.NODE_SUITE && existsSync(process.env.NODE_SUITE) ? realpathSync(process.env.NODE_SUITE) : undefined;
 setup({ quiet: true, withPrograms: options.write !== undefined });
-if (options.write) await writePage({ path: options.write, records, list });
+if (options.write) await writePage({ path: options.write, records, lists });
 else await main();
 
 async function main() {
@@ -64,7 +79,7 @@ async function main() {
   const { version, engine } = probe();
   const suiteVersion = versionOf(suite);
   const tests = choose(suiteVersion);
-  console.log(`${suiteVersion} on Node.js ${version}, engine ${engine}: ${tests.length} tests`);
+  console.log(`${suiteVersion} on Node.js ${version}, ${options.module}, engine ${engine}: ${tests.length} tests`);
 
   const work = mkdtempSync(join(tmpdir(), 'ns-')); // short: a unix socket's path has at most 107 bytes
   const results = new Map();
@@ -93,8 +108,14 @@ async function main() {
   report(results);
   if (options.set === undefined && options.only === undefined) {
     mkdirSync(records, { recursive: true });
-    const path = join(records, `${suiteVersion}-${engine}.json`);
-    const about = { suite: suiteVersion, node: version, engine, date: new Date().toISOString().slice(0, 10) };
+    const path = join(records, `${options.module === 'net' ? '' : `${options.module}-`}${suiteVersion}-${engine}.json`);
+    const about = {
+      module: options.module,
+      suite: suiteVersion,
+      node: version,
+      engine,
+      date: new Date().toISOString().slice(0, 10),
+    };
     const named = Object.fromEntries(tests.map(({ name }) => [name, results.get(name)]));
     writeFileSync(path, `${JSON.stringify({ ...about, kernel: release().split('-')[0], results: named }, null, 1)}\n`);
     console.log(`recorded in ${path}`);
@@ -140,8 +161,8 @@ function nameTheUnlisted() {
     for (const file of readdirSync(join(suite, 'test', folder))) {
       const name = `${folder}/${file}`;
       if (!/^test-.*\.[cm]?js$/.test(file) || listed.has(name)) continue;
-      const loadsNet = /(require\(|from |import\()['"](node:)?net(\/promises)?['"]/;
-      if (loadsNet.test(readFileSync(join(suite, 'test', name), 'utf8'))) console.log(`in no list: ${name}`);
+      const loads = new RegExp(`(require\\(|from |import\\()['"](node:)?${options.module}(/promises)?['"]`);
+      if (loads.test(readFileSync(join(suite, 'test', name), 'utf8'))) console.log(`in no list: ${name}`);
     }
   }
 }
@@ -149,7 +170,7 @@ function nameTheUnlisted() {
 /** What every test needs: a file for --require with the setting in it. */
 function prepare(work, engine) {
   const preload = join(work, 'preload.cjs');
-  const setting = { entry, folder: join(suite, 'test', '/'), engine };
+  const setting = { entries, folder: join(suite, 'test', '/'), engine };
   const hook = fileURLToPath(new URL('node-suite/preload.cjs', import.meta.url));
   writeFileSync(preload, `require(${JSON.stringify(hook)})(${JSON.stringify(setting)});\n`);
   return { work, preload, engine };
@@ -208,7 +229,7 @@ function runTest({ name, set }, { work, preload, engine }, slot) {
       else if (code !== 0)
         Object.assign(result, { status: 'failed', note: lastError(output) || String(signal ?? code) });
       else if (skip !== undefined) Object.assign(result, { status: 'skipped', note: skip });
-      else if (!hasAsked) Object.assign(result, { status: 'failed', note: 'never asked for net' });
+      else if (!hasAsked) Object.assign(result, { status: 'failed', note: `never asked for ${options.module}` });
       else result.status = 'passed';
       if (hasFailed(result)) tell(name, result, output);
       done(result);

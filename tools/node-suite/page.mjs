@@ -5,22 +5,31 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-/** Sets whose tests aren't promised to pass: each is listed with its result. */
-const open = ['handle-shape', 'cluster-hook', 'v26'];
-
 const engines = ['io_uring', 'epoll', 'node'];
 
-export async function writePage({ path, records, list }) {
+/** @param lists  what counts, by module; sets in `open` aren't promised to pass: each of their tests is listed */
+export async function writePage({ path, records, lists }) {
   if (!existsSync(records)) throw new Error('nothing is recorded yet: run a suite first');
-  const runs = readdirSync(records)
+  const recorded = readdirSync(records)
     .filter((name) => name.endsWith('.json'))
     .map((name) => JSON.parse(readFileSync(join(records, name), 'utf8')))
     .sort((a, b) => order(a).localeCompare(order(b), 'en', { numeric: true }));
   const { intended } = await import(pathToFileURL(join('.build', 'test', 'compat', 'intended.js')).href);
-  const parts = [head, summary(runs, list), exceptions(runs, list), openSets(runs, list), names(runs, list)];
-  parts.push(leftOut(list), differences(intended), packages(), again);
-  writeFileSync(path, `${parts.join('\n\n').trim()}\n`);
-  console.log(`${path}: from ${runs.length} recorded runs`);
+  const parts = [head];
+  for (const [module, list] of Object.entries(lists)) {
+    const runs = recorded.filter((run) => (run.module ?? 'net') === module);
+    parts.push(introductions[module], summary(runs, list), exceptions(runs, list), openSets(runs, list));
+    parts.push(names(runs, list), leftOut(module, list));
+  }
+  parts.push(differences(intended), packages(), again);
+  writeFileSync(
+    path,
+    `${parts
+      .filter((part) => part !== '')
+      .join('\n\n')
+      .trim()}\n`,
+  );
+  console.log(`${path}: from ${recorded.length} recorded runs`);
 }
 
 /** Newest suite first, the control last. */
@@ -31,20 +40,29 @@ function order({ suite, engine }) {
 
 const head = `# Compatibility, judged by Node's own tests
 
-Node's test suite, with \`net\` replaced by millrace: which tests were run, and which of them pass. This page is written by
-\`tools/node-suite.mjs\` from the records of its runs; it says nothing that was not run. The tests themselves are Node's and not
-part of this repository.
+Node's test suite, with \`net\` replaced by millrace, and its tests of \`tls\`, with \`millrace/tls\` in its place: which tests were
+run, and which of them pass. This page is written by \`tools/node-suite.mjs\` from the records of its runs; it says nothing that
+was not run. The tests themselves are Node's and not part of this repository.
 
-The engine \`node\` is the control: Node's own \`net\`, with what millrace adds to it, handed to the tests in the same way. A test
+The engine \`node\` is the control: Node's own modules, with what millrace adds to them, handed to the tests in the same way. A test
 that fails there fails because of the machine, or because the suite is older than the Node.js that ran it.
 
-A test counts when it uses \`net\` as documented, passes with \`node:net\` on the machine that wrote the list, and fails with an empty
-module in place of \`net\`.`;
+A test counts when it uses the module as documented, passes with Node's own on the machine that wrote the list, and fails with an
+empty module in its place.`;
+
+const introductions = {
+  net: '# `net`',
+  tls: `# \`tls\`
+
+With \`millrace\` as \`net\` and \`millrace/tls\` as \`tls\`. Node's own \`https\` and \`http2\` keep Node's; in their tests, ours are the
+peers. [tls.md](tls.md#what-is-different) says what is different on purpose. The Node.js of these runs had an \`openssl-cli\` beside it.`,
+};
 
 function summary(runs, list) {
   const rows = runs.map(
     ({ suite, node, engine, kernel, date }) => `| ${suite} | ${node} | ${engine} | Linux ${kernel} | ${date} |`,
   );
+  const { open } = list;
   const promised = Object.keys(list.sets).filter((set) => !open.includes(set));
   const columns = runs.map(title);
   const cells = (set) => runs.map((run) => countOf(run, (entry) => entry.set === set));
@@ -79,7 +97,7 @@ function exceptions(runs, list) {
   const suites = [...new Set(runs.map(({ suite }) => suite))];
   const isPlain = (result) => result === undefined || (result.status === 'passed' && !result.note);
   const rows = [];
-  for (const name of Object.keys(list.sets).flatMap((set) => (open.includes(set) ? [] : list.sets[set]))) {
+  for (const name of Object.keys(list.sets).flatMap((set) => (list.open.includes(set) ? [] : list.sets[set]))) {
     for (const suite of suites) {
       const results = engines.map(
         (engine) => runs.find((run) => run.suite === suite && run.engine === engine)?.results[name],
@@ -99,7 +117,7 @@ ${rows.join('\n')}`;
 }
 
 function openSets(runs, list) {
-  return open
+  return list.open
     .filter((set) => list.sets[set].length > 0)
     .map((set) => {
       const ran = runs.filter(({ results }) => list.sets[set].some((name) => name in results));
@@ -131,7 +149,7 @@ function cell(text) {
 function names(runs, list) {
   const ours = runs.filter(({ engine }) => engine !== 'node');
   const sections = Object.keys(list.sets)
-    .filter((set) => !open.includes(set))
+    .filter((set) => !list.open.includes(set))
     .map((set) => {
       const passed = list.sets[set].filter((name) => {
         const results = ours.map(({ results }) => results[name]).filter(Boolean);
@@ -142,7 +160,7 @@ function names(runs, list) {
   return `## Tests that pass in every run of ours\n\nThose without a folder are in \`parallel/\`.\n\n${sections.join('\n\n')}`;
 }
 
-function leftOut(list) {
+function leftOut(module, list) {
   const byReason = new Map();
   for (const [name, reason] of Object.entries(list['left out'])) {
     byReason.set(reason, [...(byReason.get(reason) ?? []), `\`${name}\``]);
@@ -153,7 +171,7 @@ function leftOut(list) {
   );
   return `## Tests that were left out, and why
 
-They load \`net\`, and say nothing about a module that is not Node's own.
+They load \`${module}\`, and say nothing about a module that is not Node's own.
 
 | why | tests |
 |---|---|
@@ -193,6 +211,7 @@ const again = `## Run it yourself
 
 \`\`\`sh
 NODE_SUITE=path/to/a/checkout/of/node node tools/node-suite.mjs --engine io_uring --node path/to/its/node
+NODE_SUITE=path/to/a/checkout/of/node node tools/node-suite.mjs --module tls --engine io_uring --node path/to/its/node
 node tools/node-suite.mjs --write docs/compat.md
 \`\`\`
 
