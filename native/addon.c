@@ -346,6 +346,15 @@ static napi_value Bind(napi_env env, napi_callback_info info) {
   return integer(env, socket_bind(fd, address, length));
 }
 
+static napi_value Connect(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  s32 fd;
+  u8 *address;
+  size_t length;
+  if (!get_int(env, args[0], &fd) || !get_bytes(env, args[1], &address, &length)) return integer(env, -E_INVAL);
+  return integer(env, socket_connect(fd, address, length));
+}
+
 static napi_value Listen(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   s32 fd, backlog;
@@ -469,7 +478,7 @@ NAPI_MODULE_INIT(/* env, exports */) {
     { "open", Open }, { "close", Close }, { "enter", Enter }, { "collect", Collect }, { "ref", Ref },
     { "registerBuffers", RegisterBuffers }, { "allocate", Allocate }, { "show", Show },
     { "address", Address },
-    { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "listen", Listen }, { "accept", Accept },
+    { "socket", Socket }, { "socketPair", SocketPair }, { "bind", Bind }, { "connect", Connect }, { "listen", Listen }, { "accept", Accept },
     { "sendMessage", SendMessage }, { "receiveMessage", ReceiveMessage },
     { "name", Name }, { "unread", Unread },
     { "shutdown", Shutdown },

@@ -15,6 +15,8 @@ s32 socket_pair(s32 type, s32 pair[2]) { return (s32)sys4(SYS_socketpair, AF_UNI
 
 s32 socket_bind(s32 fd, const u8 *address, size_t length) { return (s32)sys3(SYS_bind, fd, address, length); }
 
+s32 socket_connect(s32 fd, const u8 *address, size_t length) { return (s32)sys3(SYS_connect, fd, address, length); }
+
 s32 socket_listen(s32 fd, s32 backlog) { return (s32)sys2(SYS_listen, fd, backlog); }
 
 s32 socket_name(s32 fd, bool peer, u8 *out, size_t length) {

@@ -45,11 +45,13 @@ export type Offer =
 type Answer = Offer | number | undefined;
 
 export interface ListenerSource {
+  /** Asked also for what is to be listened on exclusively. */
+  readonly answersExclusive?: boolean;
   /**
    * @param place as it was asked for; a name was looked up already
    * @returns what to listen with; `-errno`, with which listening fails; `undefined`: bind it yourself
    */
-  open(place: Readonly<Place>, backlog: number): Answer | Promise<Answer>;
+  open(place: Readonly<Place>, backlog: number, isExclusive?: boolean): Answer | Promise<Answer>;
 }
 
 let source: ListenerSource | undefined;
@@ -65,8 +67,9 @@ export function setListenerSource(next: ListenerSource | undefined): ListenerSou
 export const hasListenerSource = (): boolean => source !== undefined;
 
 /** Asks the source of this thread, if there is one. A promise rejects only for a defect of the source. */
-export function askSource(place: Readonly<Place>, backlog: number): Answer | Promise<Answer> {
-  return source?.open({ ...place }, backlog);
+export function askSource(place: Readonly<Place>, backlog: number, isExclusive = false): Answer | Promise<Answer> {
+  if (isExclusive && source?.answersExclusive !== true) return undefined;
+  return source?.open({ ...place }, backlog, isExclusive);
 }
 
 /** A socket that this thread listens on: for whoever hands it to the next process. */
@@ -82,3 +85,35 @@ export interface ListeningSocket {
 
 /** All of this thread, in the order in which they began to listen. */
 export const listeningSockets: Set<ListeningSocket> = new Set();
+
+// ---- listening without accepting yet ----
+
+interface Accepting {
+  accept(): void;
+}
+
+let waiting: Set<Accepting> | undefined;
+
+/**
+ * Nobody in this thread accepts until the function that is returned is called: addresses are bound, `listening` is told,
+ * and connections wait in the backlog.
+ */
+export function holdAccepting(): () => void {
+  const held = new Set<Accepting>();
+  waiting = held;
+  return () => {
+    if (waiting !== held) return;
+    waiting = undefined;
+    for (const each of held) each.accept();
+  };
+}
+
+/** Whether a listener has to wait; it is told then. */
+export function mustWait(listener: Accepting): boolean {
+  waiting?.add(listener);
+  return waiting !== undefined;
+}
+
+export function waitNoMore(listener: Accepting): void {
+  waiting?.delete(listener);
+}

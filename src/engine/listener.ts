@@ -4,7 +4,14 @@
  */
 import { USER_OP } from './abi.ts';
 import { SOCKADDR_BYTES } from './address.ts';
-import { type Inlet, type ListeningSocket, listeningSockets, type Taker } from './listener-source.ts';
+import {
+  type Inlet,
+  type ListeningSocket,
+  listeningSockets,
+  mustWait,
+  type Taker,
+  waitNoMore,
+} from './listener-source.ts';
 import type { Place } from './open-listener.ts';
 import { acceptOperation, completeAccept, completeReady, submitAccept } from './ops/accept.ts';
 import { submitCancel } from './ops/cancel.ts';
@@ -79,7 +86,7 @@ export abstract class Listener implements Endpoint, Taker, ListeningSocket {
 
   /** Accepts from now on. */
   accept(): void {
-    if (this.isAccepting || this.isClosing || this.#onStopped !== null) return;
+    if (this.isAccepting || this.isClosing || this.#onStopped !== null || mustWait(this)) return;
     if (this.inlet === null) {
       submitAccept(this);
       return;
@@ -163,6 +170,7 @@ export abstract class Listener implements Endpoint, Taker, ListeningSocket {
     this.turn.hold();
     this.#settleHold();
     listeningSockets.delete(this);
+    waitNoMore(this);
     if (this.inlet !== null) {
       this.#stopInlet();
       this.inFlight++;

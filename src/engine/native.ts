@@ -42,6 +42,8 @@ export interface Native {
    */
   receiveMessage(fd: number, bytes: Uint8Array, out: Int32Array): number;
   bind(fd: number, sockaddr: Uint8Array): number;
+  /** connect(2), of a unix socket that is O_NONBLOCK: -EAGAIN when the backlog is full. */
+  connect(fd: number, sockaddr: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   /** accept4(2); close-on-exec. */
   accept(fd: number, flags: number): number;

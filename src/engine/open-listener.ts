@@ -43,10 +43,10 @@ type Given = Opened | number | undefined;
 
 /**
  * What the source of this thread gives for a place: see listener-source.ts. `-errno` if it says so.
- * Not for what is to be listened on exclusively.
+ * @param isExclusive not to be shared with the other workers of a group
  */
-export function givenListener(turn: Turn, place: Place, backlog: number): Given | Promise<Given> {
-  const offer = askSource(place, backlog);
+export function givenListener(turn: Turn, place: Place, backlog: number, isExclusive = false): Given | Promise<Given> {
+  const offer = askSource(place, backlog, isExclusive);
   if (offer === undefined || typeof offer === 'number') return offer;
   if (offer instanceof Promise) return offer.then((answer) => accepted(turn, place, answer));
   return accepted(turn, place, offer);

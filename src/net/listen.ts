@@ -200,19 +200,24 @@ function listenInCluster(
   isExclusive: boolean,
   permissions: Permissions = {},
 ): void {
-  if (isExclusive) {
+  if (server._handle !== null) {
     listenHere(server, where, backlog);
     return;
   }
   const id = server._listeningId;
-  const given = givenListener(turn, placeOf(where), backlog || BACKLOG);
+  const listenOn = (opened: Opened | number | undefined): void => {
+    if (opened !== undefined) listenOnGiven(server, where, backlog, opened);
+    else if (builtins.cluster.isWorker && !isExclusive) listenAsWorker(server, where, backlog, permissions);
+    else listenHere(server, where, backlog);
+  };
+  const given = givenListener(turn, placeOf(where), backlog || BACKLOG, isExclusive);
   if (!(given instanceof Promise)) {
-    listenOnGiven(server, where, backlog, permissions, given);
+    listenOn(given);
     return;
   }
   given.then(
     (opened) => {
-      if (id === server._listeningId) listenOnGiven(server, where, backlog, permissions, opened);
+      if (id === server._listeningId) listenOn(opened);
       else if (typeof opened === 'object') discardOpened(turn, opened); // closed before the answer came
     },
     (error: Error) => server.emit('error', error),
@@ -231,17 +236,8 @@ export function placeOf({ address, port, addressType, fd, flags = 0 }: Address):
   };
 }
 
-function listenOnGiven(
-  server: ServerClass,
-  where: Address,
-  backlog: number,
-  permissions: Permissions,
-  given: Opened | number | undefined,
-): void {
-  if (given === undefined) {
-    if (builtins.cluster.isWorker) listenAsWorker(server, where, backlog, permissions);
-    else listenHere(server, where, backlog);
-  } else if (typeof given === 'number') {
+function listenOnGiven(server: ServerClass, where: Address, backlog: number, given: Opened | number): void {
+  if (typeof given === 'number') {
     server._pipeName = undefined; // somebody else's: close() must not remove it
     server._failToListen(-given, where.address, where.port);
   } else {

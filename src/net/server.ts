@@ -170,8 +170,13 @@ export class ServerClass extends EventEmitter {
     });
     if (this.noDelay) socket.setNoDelay(true);
     if (this.keepAlive) socket.setKeepAlive(true, this.keepAliveInitialDelay * 1000);
-    this._connections++;
     if (isTraced) trace('fd %d: accepted from %j', handle.fd, socket._getpeername());
+    this._adopt(socket);
+  }
+
+  /** A connected socket is one of ours from now on. */
+  _adopt(socket: SocketClass): void {
+    this._connections++;
     socket.server = this;
     socket._server = this;
     this[kSockets].add(socket);

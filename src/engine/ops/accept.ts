@@ -63,6 +63,8 @@ export function completeAccept(listener: Listener, res: number, flags: number): 
     }
   }
   if (listener.isAccepting || listener.isClosing) return;
+  // Somebody who has the socket, too, has made it non-blocking, and io_uring would not wait on it.
+  if (res === -ERRNO.EAGAIN && listener.turn.ring.kind === 'io_uring') listener.isShared = true;
   switch (-res) {
     // accept(2): an error that belongs to one connection which is gone already; treat it like "try again".
     case ERRNO.ECONNABORTED:
