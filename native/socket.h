@@ -7,7 +7,7 @@
 s32 socket_open(s32 domain, s32 type, s32 protocol); /* close-on-exec */
 s32 socket_pair(s32 type, s32 pair[2]);
 s32 socket_bind(s32 fd, const u8 *address, size_t length);
-s32 socket_connect(s32 fd, const u8 *address, size_t length); 
+s32 socket_connect(s32 fd, const u8 *address, size_t length);
 s32 socket_listen(s32 fd, s32 backlog);
 s32 socket_name(s32 fd, bool peer, u8 *out, size_t length);
 s32 socket_set_option(s32 fd, s32 level, s32 name, const u8 *value, size_t length);
