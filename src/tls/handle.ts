@@ -333,6 +333,9 @@ export class TlsHandle {
     return this.#isReading;
   }
 
+  /** As the plain handle's: Node's http sets it before it calls readStart or readStop. */
+  set reading(_: boolean) {}
+
   readStart(): void {
     this.#isReading = true;
     this.#settleRead();
