@@ -20,7 +20,7 @@ const layers = {
   net: ['engine'],
   direct: ['engine', 'tls'],
   tls: ['engine', 'net'],
-  http: ['engine', 'net'],
+  http: ['engine', 'net', 'tls'],
   cluster: ['engine', 'net', 'direct'],
   restart: ['engine', 'net', 'direct'],
 };
@@ -71,7 +71,7 @@ const publicFiles = {
     'ticket.ts',
     'validate.ts',
   ],
-  tls: ['context.ts', 'errors.ts', 'identity.ts', 'native.ts', 'peer.ts', 'records.ts', 'verified-identity.ts'],
+  tls: ['context.ts', 'errors.ts', 'identity.ts', 'native.ts', 'nodes-server.ts', 'peer.ts', 'records.ts', 'verified-identity.ts'],
 };
 
 /** What is only loaded when it is asked for: `import()` and types from outside of these folders, and so from outside of what they use. */

@@ -8,12 +8,14 @@
  * `allowHalfOpen` itself stays as it is until the FIN comes: the wrapper takes its own over from the socket.
  *
  * The wrapper's own handle, a `JSStream`, has no addresses and no ref(): a TLS socket around a socket of ours would have no
- * `remoteAddress`, and its unref() would do nothing. It is lent those of the socket inside.
+ * `remoteAddress`, and its unref() would do nothing. It is lent those of the socket inside. And where that is one of
+ * millrace/tls, under a session of http2, the wrapper is asked for what a TLS socket knows: `request.socket.encrypted`.
  */
 import type { EventEmitter } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import { Handle } from './handle.ts';
+import type { Handle } from './handle.ts';
+import { kOnRead } from './symbols.ts';
 
 /** @param own the listener that every socket has, which needs no look */
 export function isWrapped(socket: EventEmitter, own: (...args: never[]) => void): boolean {
@@ -39,6 +41,19 @@ const lent = {
   unref: (_: Handle, inside: Inside) => void inside.unref(),
 };
 
+/** What Node's http2 and programs ask of a TLS socket; undefined, as before, where there is none inside. */
+const lentByTls = [
+  ...['encrypted', 'authorized', 'authorizationError', 'alpnProtocol', 'servername', 'getCertificate', 'getCipher'],
+  ...['getEphemeralKeyInfo', 'getFinished', 'getPeerCertificate', 'getPeerFinished', 'getPeerX509Certificate'],
+  ...['getProtocol', 'getSession', 'getSharedSigalgs', 'getTLSTicket', 'getX509Certificate', 'isSessionReused'],
+  ...['exportKeyingMaterial', 'disableRenegotiation', 'renegotiate'],
+] as const;
+
+/** Of this copy of millrace. */
+function isOurs(inside: object | undefined): boolean {
+  return inside !== undefined && kOnRead in inside;
+}
+
 let isLent = false;
 
 /**
@@ -61,9 +76,22 @@ export function lendHandle(socket: EventEmitter, own: (...args: never[]) => void
   for (const [name, method] of Object.entries(lent)) {
     const value = function (this: { [owner]?: { stream?: Inside } }, ...args: never[]): unknown {
       const inside = this[owner]?.stream;
-      if (inside === undefined || !(inside._handle instanceof Handle)) return undefined;
-      return (method as (handle: Handle, inside: Inside, ...args: never[]) => unknown)(inside._handle, inside, ...args);
+      if (inside === undefined || !isOurs(inside) || !inside._handle) return undefined;
+      return (method as (handle: Handle, inside: Inside, ...args: never[]) => unknown)(
+        inside._handle as Handle, // or one of millrace/tls, which answers the same
+        inside,
+        ...args,
+      );
     };
     Object.defineProperty(Object.getPrototypeOf(handle), name, { value, writable: true, configurable: true });
+  }
+  const wrapper = Object.getPrototypeOf((handle as Record<symbol, object>)[owner] as object) as object;
+  for (const name of lentByTls) {
+    const get = function (this: { stream?: Record<string, unknown> }): unknown {
+      if (!isOurs(this.stream)) return undefined;
+      const value = this.stream?.[name];
+      return typeof value === 'function' ? value.bind(this.stream) : value;
+    };
+    Object.defineProperty(wrapper, name, { get, configurable: true });
   }
 }

@@ -52,6 +52,7 @@ export function createSecureContext(options?: ContextOptions): SecureContext {
 }
 
 export function remember(context: SecureContext, options: ContextOptions): void {
+  if (optionsOf.has(context)) return;
   optionsOf.set(context, { ...options });
   natives.set(context.context, context);
   const { context: native } = context;
@@ -64,6 +65,11 @@ export function remember(context: SecureContext, options: ContextOptions): void 
     trusted.set(context, more);
     built.delete(context); // connections from now on trust it
   };
+}
+
+/** Whether it is known of what options a context was made. */
+export function isKnown(of: object): boolean {
+  return optionsOf.has(natives.get(of) ?? of);
 }
 
 /** Ours beside one of Node's contexts; undefined where there is none. */

@@ -16,9 +16,9 @@ import { encodeAlpn } from './peer.ts';
 import { type CertificatesOption, lookAfter } from './server-certificates.ts';
 import { chooseContext, contextFor, engine, isPlain, TLSSocketClass } from './socket.ts';
 
-const kHandshakeTimeout: unique symbol = Symbol('handshake timeout');
-const kSniCallback: unique symbol = Symbol('SNI callback');
-const kSocketOptions: unique symbol = Symbol('socket options');
+export const kHandshakeTimeout: unique symbol = Symbol('handshake timeout');
+export const kSniCallback: unique symbol = Symbol('SNI callback');
+export const kSocketOptions: unique symbol = Symbol('socket options');
 const kHasErred: unique symbol = Symbol('has erred');
 
 export interface TlsServerOptions extends ServerOptions, ContextOptions, CertificatesOption {
@@ -136,10 +136,11 @@ const CONTEXT_OPTIONS = [
   'certificateCompression',
 ] as const;
 
-function pickContext(from: object): object {
+/** What Node's `setSecureContext` hands on of a server's options. */
+export function pickContext(from: object): ContextOptions {
   const picked: Record<string, unknown> = {};
   for (const name of CONTEXT_OPTIONS) picked[name] = (from as Record<string, unknown>)[name];
-  return picked;
+  return picked as ContextOptions;
 }
 
 function checkedOptions(first: unknown): TlsServerOptions {
@@ -173,7 +174,7 @@ export function initialize(server: TlsServerClass, options: TlsServerOptions, li
 }
 
 /** A plain connection was accepted, or is given by somebody: `server.emit('connection', stream)`. */
-function secure(this: TlsServerClass, raw: SocketClass): void {
+export function secure(this: TlsServerClass, raw: SocketClass): void {
   const options = {
     ...this[kSocketOptions],
     secureContext: this._sharedCreds,
