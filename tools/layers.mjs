@@ -23,6 +23,7 @@ const layers = {
   http: ['engine', 'net', 'tls'],
   cluster: ['engine', 'net', 'direct'],
   restart: ['engine', 'net', 'direct'],
+  register: ['', 'http', 'tls'],
 };
 
 /** Packages that examples show together with ours. */
@@ -72,6 +73,7 @@ const publicFiles = {
     'validate.ts',
   ],
   tls: ['context.ts', 'errors.ts', 'identity.ts', 'native.ts', 'nodes-server.ts', 'peer.ts', 'records.ts', 'verified-identity.ts'],
+  http: ['agent.ts'],
 };
 
 /** What is only loaded when it is asked for: `import()` and types from outside of these folders, and so from outside of what they use. */

@@ -119,7 +119,7 @@ const additions = {
 } as const;
 
 const tls: Omit<Tls, keyof Servers> & Servers & typeof additions = Object.assign(
-  Object.create(null, Object.getOwnPropertyDescriptors(nodeTls)) as Omit<Tls, keyof Servers>,
+  Object.create(Object.prototype, Object.getOwnPropertyDescriptors(nodeTls)) as Omit<Tls, keyof Servers>,
   isOwn ? ownTls(loaded) : (nodeServers as Tls & Servers),
   additions,
 );
