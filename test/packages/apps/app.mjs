@@ -23,6 +23,7 @@ if (!isControl) {
   const millrace = require('millrace');
   assert.equal(millrace.engine, process.env.MILLRACE_ENGINE ?? millrace.engine);
   for (const name of ['net', 'node:net']) assert.ok(require(name) === millrace, `require('${name}') gives millrace`);
+  assert.ok(require('node:tls') === require('millrace/tls'), "require('node:tls') gives millrace/tls");
   ({ inspect } = await import(new URL('engine/engine.js', pathToFileURL(require.resolve('millrace'))).href));
   process.once('exit', () => {
     // Nothing of the engine is left once all connections are closed.
