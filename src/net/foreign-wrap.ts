@@ -17,11 +17,17 @@ import type { TLSSocket } from 'node:tls';
 import type { Handle } from './handle.ts';
 import { kOnRead } from './symbols.ts';
 
+/** Listeners that were looked at: a socket of http resumes with every request. */
+const othersListeners = new WeakSet<object>();
+
 /** @param own the listener that every socket has, which needs no look */
 export function isWrapped(socket: EventEmitter, own: (...args: never[]) => void): boolean {
-  const isWrapper = (listener: unknown) =>
-    listener !== own && Function.prototype.toString.call(listener).includes('emitEOF');
-  return socket.listeners('end').some(isWrapper);
+  for (const listener of socket.listeners('end')) {
+    if (listener === own || othersListeners.has(listener)) continue;
+    if (Function.prototype.toString.call(listener).includes('emitEOF')) return true;
+    othersListeners.add(listener);
+  }
+  return false;
 }
 
 /** A stream in a wrapper; its handle may be one of ours. */
