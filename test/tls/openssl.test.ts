@@ -181,7 +181,7 @@ for (const [what, name, more, number] of [
     const failed = once(server, 'tlsClientError', WAIT_MS);
     const client = sClient(t, server, ...more);
     await client.sees(new RegExp(`verify error:num=${number}:`));
-    assert.match((await failed)[0].code, /^ERR_SSL_(SSLV3|TLSV1)_ALERT_/);
+    assert.match((await failed)[0].code, /^ERR_SSL_\S+_ALERT_/);
     assert.notEqual(await within(client.ended, 'the end of s_client', WAIT_MS), 0);
   });
 
@@ -250,7 +250,7 @@ for (const [version, flag] of versions) {
     await closed;
     const refused = asking(t, server);
     const [error] = await once(refused, 'error', WAIT_MS);
-    assert.match(error.code, /^ERR_SSL_(SSLV3|TLSV1|TLSV13)_ALERT_/);
+    assert.match(error.code, /^ERR_SSL_\S+_ALERT_/);
   });
 }
 
