@@ -223,7 +223,7 @@ test('closeAllConnections ends requests in the middle', needsOpenssl, async (t) 
 test('a client that does not finish its headers is answered 408', needsOpenssl, async (t) => {
   const server = await up(
     t,
-    make({ headersTimeout: 50, requestTimeout: 60, connectionsCheckingInterval: 10 } as https.ServerOptions),
+    make({ headersTimeout: 400, requestTimeout: 500, connectionsCheckingInterval: 20 } as https.ServerOptions),
   );
   const client = await bare(t, server);
   client.write('GET / HTTP/1.1\r\nHost: x\r\n');
