@@ -160,7 +160,6 @@ export function initialize(server: TlsServerClass, options: TlsServerOptions, li
   if (options.ticketKeys) own.ticketKeys = options.ticketKeys;
   if (options.ALPNProtocols) server.ALPNProtocols = encodeAlpn(options.ALPNProtocols);
   if (options.certificates === undefined) server.setSecureContext(options);
-  else lookAfter(server, options);
   server[kHandshakeTimeout] = options.handshakeTimeout || 120_000;
   server[kSniCallback] = options.SNICallback;
   const { pskCallback, pskIdentityHint, enableTrace } = options;
@@ -169,6 +168,8 @@ export function initialize(server: TlsServerClass, options: TlsServerOptions, li
   if (options.SNICallback) validateFunction(options.SNICallback, 'options.SNICallback');
   if (pskCallback) validateFunction(pskCallback, 'options.pskCallback');
   if (pskIdentityHint) validateString(pskIdentityHint, 'options.pskIdentityHint');
+  // Behind everything that may throw: nobody would close what it opens.
+  if (options.certificates !== undefined) lookAfter(server, options);
   server.on('connection', secure as never);
   if (listener) server.on('secureConnection', listener);
 }
