@@ -72,7 +72,16 @@ const publicFiles = {
     'ticket.ts',
     'validate.ts',
   ],
-  tls: ['context.ts', 'errors.ts', 'identity.ts', 'native.ts', 'nodes-server.ts', 'peer.ts', 'records.ts', 'verified-identity.ts'],
+  tls: [
+    'context.ts',
+    'errors.ts',
+    'identity.ts',
+    'native.ts',
+    'nodes-server.ts',
+    'peer.ts',
+    'records.ts',
+    'verified-identity.ts',
+  ],
   http: ['agent.ts'],
 };
 

@@ -19,6 +19,6 @@ export type {
 export { connect } from './connect.ts';
 export { DirectError, type DirectReason, directReasons } from './errors.ts';
 export { listen } from './listen.ts';
-export type { TlsClientOptions, TlsContext, TlsInfo, TlsOptions, TlsServerOptions } from './tls-api.ts';
 export { drainsBy } from './server.ts';
+export type { TlsClientOptions, TlsContext, TlsInfo, TlsOptions, TlsServerOptions } from './tls-api.ts';
 export { TICK_MS, Wheel, WheelEntry, wheel } from './wheel.ts';
