@@ -11,6 +11,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import cluster from 'node:cluster';
+import { fileURLToPath } from 'node:url';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { type ChannelEnd, discardEnd, openEnds } from '../engine/descriptor-channel.ts';
 import { choice } from '../engine/engine.ts';
@@ -72,12 +73,14 @@ function forkByCluster(config: WorkerConfig, rules: Rules): Spawned {
   cluster.setupPrimary({
     ...common,
     stdio: stdioOf(config, 'ignore'),
-    exec: main.pathname,
+    exec: fileURLToPath(main),
     args: [JSON.stringify(config)],
   });
   try {
     const worker = cluster.fork(env);
     const spawned = forked(worker.process, -1);
+    // node:cluster answers a worker that has just died: it repeats the error of the process here, and that it died is told anyway.
+    worker.on('error', () => {});
     worker.on('listening', ({ port }) => {
       if (port > 0) spawned.ports.add(port);
     });

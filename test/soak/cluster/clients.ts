@@ -61,10 +61,12 @@ async function talk(most: number): Promise<void> {
     wake();
   });
   let isOver = false;
-  socket.once('end', () => wake()).once('close', () => {
-    isOver = true;
-    wake();
-  });
+  socket
+    .once('end', () => wake())
+    .once('close', () => {
+      isOver = true;
+      wake();
+    });
   const line = async (): Promise<string | undefined> => {
     while (lines.length === 0 && !isOver && !socket.readableEnded) {
       await new Promise<void>((resolve) => {

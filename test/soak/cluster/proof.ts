@@ -98,7 +98,8 @@ const problems: string[] = [];
 if (Object.keys(story.failures).length > 0) problems.push('connects failed');
 if (lost.length > 0) problems.push('acknowledged messages were lost');
 if (ofLiving(story.resets) > 0) problems.push(`${ofLiving(story.resets)} connections of living workers were reset`);
-if (ofLiving(story.unanswered) > 0) problems.push(`${ofLiving(story.unanswered)} messages to living workers had no answer`);
+if (ofLiving(story.unanswered) > 0)
+  problems.push(`${ofLiving(story.unanswered)} messages to living workers had no answer`);
 if (story.wrong > 0) problems.push(`${story.wrong} answers were to something else`);
 if (story.acknowledged === 0 || killed.size < seconds / 2) problems.push('it did not happen');
 if (problems.length > 0) {
