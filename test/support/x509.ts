@@ -105,12 +105,14 @@ export function unsigned(parts?: Parts): X509Certificate {
 }
 
 export interface IssueOptions {
-  /** Common name, and DNS name if there are no extensions. */
+  /** Common name, and DNS name unless there are other extensions. */
   name: string;
   kind?: KeyKind;
   /** Itself unless given. */
   by?: Issued;
   isAuthority?: boolean;
+  /** In place of the usual ones. */
+  extensions?: Buffer[];
   /** Since 1970; an hour ago and in 30 days unless given. */
   fromMs?: number;
   toMs?: number;
@@ -128,7 +130,7 @@ export function issue(options: IssueOptions): Issued {
   const parts: Parts = {
     subject: sequence(attribute(3, name)),
     issuer: sequence(attribute(3, by?.name ?? name)),
-    extensions: isAuthority ? [authorityFlag] : [altNames(['dns', name])],
+    extensions: options.extensions ?? (isAuthority ? [authorityFlag] : [altNames(['dns', name])]),
     notBefore: time(options.fromMs ?? Date.now() - HOUR_MS),
     notAfter: time(options.toMs ?? Date.now() + 30 * 24 * HOUR_MS),
   };
@@ -137,7 +139,7 @@ export function issue(options: IssueOptions): Issued {
   const bytes = sequence(signed, algorithm, der(0x03, '\0', signature)).toString('base64');
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    cert: `-----BEGIN CERTIFICATE-----\n${bytes.replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`,
+    cert: `-----BEGIN CERTIFICATE-----\n${bytes.replace(/.{64}(?=.)/g, '$&\n')}\n-----END CERTIFICATE-----\n`,
     name,
     privateKey,
   };
