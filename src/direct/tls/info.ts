@@ -27,7 +27,7 @@ export class Info implements TlsInfo {
   #certificate: X509Certificate | undefined;
   #peer: VerifiedIdentity | undefined;
 
-  constructor(facts: Facts, { isAuthorized, problem, identity }: Verdict) {
+  constructor(facts: Facts, { isAuthorized, problem }: Verdict) {
     this.protocol = facts.protocol;
     this.cipher = facts.cipher;
     this.alpnProtocol = facts.alpnProtocol;
@@ -37,7 +37,6 @@ export class Info implements TlsInfo {
       problem === null ? undefined : ((problem as NodeJS.ErrnoException).code ?? problem.message);
     this.isSessionReused = facts.isSessionReused;
     this.#der = facts.certificate;
-    this.#peer = identity;
   }
 
   get peerCertificate(): X509Certificate | undefined {
@@ -45,14 +44,10 @@ export class Info implements TlsInfo {
     return this.#certificate;
   }
 
-  /** Of a server it is only read here. One whose names can't be told for sure is nobody. */
+  /** Does not throw: one that can't be told for sure is not authorized (judge.ts). */
   get peer(): VerifiedIdentity | undefined {
-    if (this.#peer !== undefined || !this.authorized) return this.#peer;
-    const { peerCertificate } = this;
-    if (peerCertificate === undefined) return undefined;
-    try {
-      this.#peer = verifiedIdentity(peerCertificate);
-    } catch {}
+    const peerCertificate = this.authorized ? this.peerCertificate : undefined;
+    if (peerCertificate !== undefined) this.#peer ??= verifiedIdentity(peerCertificate);
     return this.#peer;
   }
 }

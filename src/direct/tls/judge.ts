@@ -1,9 +1,8 @@
 /** Whether a peer is let in: the one decision, for OpenSSL's handshakes and Node's. Pure, but for what it is asked. */
-import { X509Certificate } from 'node:crypto';
 import type { PeerCertificate } from 'node:tls';
 import { verifyError } from '../../tls/errors.ts';
 import { certificateObject } from '../../tls/peer.ts';
-import { type VerifiedIdentity, verifiedIdentity } from '../../tls/verified-identity.ts';
+import { checkIdentity } from '../../tls/verified-identity.ts';
 import type { TlsSettings } from './options.ts';
 
 export interface Verdict {
@@ -12,13 +11,11 @@ export interface Verdict {
   readonly isAuthorized: boolean;
   /** Why not. */
   readonly problem: Error | null;
-  /** Of a client that is authorized. That of a server is read when somebody asks. */
-  readonly identity: VerifiedIdentity | undefined;
 }
 
 /** X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: Node's word for a peer without a certificate. */
 const NO_CERTIFICATE = 2;
-const NOT_ASKED: Verdict = { refusal: null, isAuthorized: false, problem: null, identity: undefined };
+const NOT_ASKED: Verdict = { refusal: null, isAuthorized: false, problem: null };
 
 /**
  * A server judges a client.
@@ -27,13 +24,10 @@ const NOT_ASKED: Verdict = { refusal: null, isAuthorized: false, problem: null, 
 export function judgeClient(settings: TlsSettings, problem: Error | null, der: Buffer | undefined): Verdict {
   if (!settings.asksForCertificate) return NOT_ASKED;
   // A session that was resumed may be one of a server that asked nobody, with the same ticket keys.
-  if (der === undefined) return verdict(settings, verifyError(NO_CERTIFICATE, 'the client has shown no certificate'));
+  if (der === undefined)
+    return verdict(settings, verifyError(NO_CERTIFICATE, 'the client has shown no certificate') as Error);
   if (problem !== null) return verdict(settings, problem);
-  try {
-    return { refusal: null, isAuthorized: true, problem: null, identity: verifiedIdentity(new X509Certificate(der)) };
-  } catch (error) {
-    return verdict(settings, error as Error); // names that can't be told for sure let nobody in
-  }
+  return judgeVerified(settings, der);
 }
 
 /**
@@ -48,19 +42,35 @@ export function judgeServer(
   isSessionReused: boolean,
 ): Verdict {
   if (problem !== null) return verdict(settings, problem);
-  let mismatch: Error | undefined;
+  const certificates = chain();
   if (!isSessionReused) {
     try {
-      const certificate = certificateObject(chain(), true) as PeerCertificate;
-      mismatch = settings.checkServerIdentity(settings.expectedName, certificate);
+      const certificate = certificateObject(certificates, true) as PeerCertificate;
+      const mismatch = settings.checkServerIdentity(settings.expectedName, certificate);
+      if (mismatch) return verdict(settings, mismatch);
     } catch (error) {
-      return { refusal: error as Error, isAuthorized: false, problem: error as Error, identity: undefined };
+      return { refusal: error as Error, isAuthorized: false, problem: error as Error };
     }
   }
-  return verdict(settings, mismatch ?? null);
+  return judgeVerified(settings, certificates[0]);
 }
 
-function verdict(settings: TlsSettings, problem: Error | null): Verdict {
+/**
+ * A peer whose certificate was verified is let in if it can be told for sure who it is: different programs must not take it
+ * for different peers.
+ * @param der undefined where a cipher without certificates was asked for
+ */
+export function judgeVerified(settings: TlsSettings, der: Buffer | undefined): Verdict {
+  try {
+    if (der !== undefined) checkIdentity(der);
+    return { refusal: null, isAuthorized: true, problem: null };
+  } catch (error) {
+    return verdict(settings, error as Error);
+  }
+}
+
+/** There is a problem. */
+export function verdict(settings: TlsSettings, problem: Error): Verdict {
   const refusal = settings.rejectsUnauthorized ? problem : null;
-  return { refusal, isAuthorized: problem === null, problem, identity: undefined };
+  return { refusal, isAuthorized: false, problem };
 }

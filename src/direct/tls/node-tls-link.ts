@@ -11,7 +11,7 @@ import { NOBODY, type Piece } from '../link.ts';
 import { NodeLink } from '../node-link.ts';
 import type { TlsInfo } from '../tls-api.ts';
 import { type Facts, Info } from './info.ts';
-import { judgeClient, type Verdict } from './judge.ts';
+import { judgeClient, judgeVerified, type Verdict, verdict } from './judge.ts';
 import type { TlsSettings } from './options.ts';
 import { SecureLink } from './secure-link.ts';
 
@@ -89,7 +89,7 @@ export class NodeTlsLink extends SecureLink<NodeLink> {
     if (onSession !== undefined) {
       socket.on('session', (each: Buffer) => {
         this.#sessions.push(each);
-        if (this.isSecure) this.#tellSessions(socket);
+        if (this.isSecure) this.#tellSessions();
       });
     }
     return socket;
@@ -108,19 +108,22 @@ export class NodeTlsLink extends SecureLink<NodeLink> {
       this.judged(judgeClient(this.settings, problem, this.#facts.certificate));
     } else {
       const code = socket.authorizationError as unknown as string | null;
-      const problem = socket.authorized ? null : Object.assign(new Error(`${code}`), { code });
-      this.judged({ refusal: null, isAuthorized: socket.authorized, problem, identity: undefined });
-      this.#tellSessions(socket);
+      const isLetIn = this.judged(
+        socket.authorized
+          ? judgeVerified(this.settings, this.#facts.certificate)
+          : verdict(this.settings, Object.assign(new Error(`${code}`), { code })),
+      );
+      if (isLetIn) this.#tellSessions();
     }
     this.settleRead();
   }
 
   /** With a name of our own round whatever Node gives: of its lines, some name them and some do not. */
-  #tellSessions(socket: Secured): void {
+  #tellSessions(): void {
     const sessions = this.#sessions;
     this.#sessions = [];
     for (const session of sessions)
-      this.settings.onSession?.(socket.authorized ? wrapSession(session, this.#identity) : session);
+      this.settings.onSession?.(this.verdict?.isAuthorized ? wrapSession(session, this.#identity) : session);
   }
 
   // ---- from the TLSSocket, and from the plain one before it ----
