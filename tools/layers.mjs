@@ -73,6 +73,10 @@ const publicFiles = {
     'validate.ts',
   ],
   tls: [
+    'certificate-files.ts',
+    'certificate-material.ts',
+    'certificate-option.ts',
+    'certificates.ts',
     'context.ts',
     'errors.ts',
     'identity.ts',

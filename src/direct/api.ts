@@ -8,7 +8,7 @@
 import type { LookupFunction } from 'node:net';
 import type { IpAddress } from '../engine/address.ts';
 import type { TcpInfo } from '../engine/tcp-info.ts';
-import type { TlsClientOptions, TlsContext, TlsInfo, TlsServerOptions } from './tls-api.ts';
+import type { ServedCertificate, TlsClientOptions, TlsContext, TlsInfo, TlsServerOptions } from './tls-api.ts';
 
 /**
  * What `write` did with the bytes.
@@ -224,8 +224,11 @@ export interface Server<Data = unknown> {
   connections(): Iterable<Connection<Data>>;
   /** Other handlers for all connections, those that are open, too. A handler that isn't given is none. */
   reload(handlers: Handlers<Data>): void;
+  /** What is served with at present; `undefined` without `tls.certificates`. */
+  readonly certificate: ServedCertificate | undefined;
   /**
-   * Another key and certificate for handshakes from now on; connections that are open keep theirs.
+   * Another key and certificate for handshakes from now on; connections that are open keep theirs. With `tls.certificates`,
+   * until those change.
    * @throws {DirectError} BAD_OPTION, MISUSE: without `tls`; what `createSecureContext` throws. The old ones stay, then
    */
   setSecureContext(context: TlsContext): void;

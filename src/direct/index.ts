@@ -20,5 +20,12 @@ export { connect } from './connect.ts';
 export { DirectError, type DirectReason, directReasons } from './errors.ts';
 export { listen } from './listen.ts';
 export { drainsBy } from './server.ts';
-export type { TlsClientOptions, TlsContext, TlsInfo, TlsOptions, TlsServerOptions } from './tls-api.ts';
+export type {
+  ServedCertificate,
+  TlsClientOptions,
+  TlsContext,
+  TlsInfo,
+  TlsOptions,
+  TlsServerOptions,
+} from './tls-api.ts';
 export { TICK_MS, Wheel, WheelEntry, wheel } from './wheel.ts';

@@ -25,6 +25,7 @@ const MOST_PORT = 65535;
  * @returns the server, when it listens
  * @throws {DirectError} BAD_OPTION
  * @throws what `tls.createSecureContext` throws: ERR_OSSL_…, ERR_INVALID_ARG_TYPE, …
+ * @throws {TlsError} `tls.certificates` can't be used
  * @throws Node's errors: EADDRINUSE, EACCES, ENOTFOUND, …, with `code`, `syscall`, `address`, `port`
  */
 export async function listen<Data = unknown>(options: ListenOptions<Data>): Promise<Server<Data>> {
@@ -41,23 +42,25 @@ export async function listen<Data = unknown>(options: ListenOptions<Data>): Prom
   checkSignal(signal);
   signal?.throwIfAborted();
   const context = new AsyncResource('MILLRACE_SERVER');
-  const beginning = beginningOf(
-    options,
-    tls === undefined ? null : (await import('./tls/index.ts')).serverSecurity(tls),
-  );
-  const server = new DirectServer<Data>(options, beginning, maxConnections, { acceptError, handshakeError });
+  const plain = beginningOf(options);
+  const security = tls === undefined ? null : (await import('./tls/index.ts')).serverSecurity(tls);
+  const told = { acceptError, handshakeError };
+  const server = new DirectServer<Data>(options, { ...plain, security }, maxConnections, told);
   const begun = begin();
   try {
     if (place.address !== null && place.family !== -1 && !isIP(place.address)) await lookUp(place);
     signal?.throwIfAborted();
     const { turn } = choice;
-    if (turn === null || beginning.security?.needsNode === true) {
+    if (turn === null || security?.needsNode === true) {
       server.begin(await NodeDoor.open(place, backlog, server, context));
     } else {
       const door = await EngineDoor.open(turn, place, backlog, server, context);
       server.begin(door);
       door.accept();
     }
+  } catch (error) {
+    security?.close();
+    throw error;
   } finally {
     begun();
   }

@@ -3,17 +3,21 @@
  * src/direct/tls/, which is loaded with the first `tls` option and not before.
  */
 import type { Link, Piece } from './link.ts';
-import type { TlsContext } from './tls-api.ts';
+import type { ServedCertificate, TlsContext } from './tls-api.ts';
 
 export interface Security {
   /** Connections open plain, and TLS begins with `startTls`. */
   readonly onDemand: boolean;
   /** It is Node's TLS, which needs sockets of node:net. */
   readonly needsNode: boolean;
+  /** What is served with, where that looks after itself. */
+  readonly certificate: ServedCertificate | undefined;
   /** A link over `link`, which is nobody else's from now on. */
   secure(link: Link): SecuringLink;
   /** Key and certificates of handshakes from now on. @throws what `createSecureContext` throws, and DirectError */
   setContext(context: TlsContext): void;
+  /** The server is closed: certificates that were opened for it are looked after no more. */
+  close(): void;
 }
 
 /**

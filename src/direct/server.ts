@@ -10,7 +10,7 @@ import { DirectError } from './errors.ts';
 import { Handshake, type HandshakeKeeper } from './handshake.ts';
 import type { Link } from './link.ts';
 import { type Beginning, checkHandlers } from './options.ts';
-import type { TlsContext } from './tls-api.ts';
+import type { ServedCertificate, TlsContext } from './tls-api.ts';
 
 /** A listening socket. */
 export interface Door {
@@ -66,7 +66,10 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
   begin(door: Door): void {
     this.#door = door;
     enter(this);
-    void this.#closed.then(() => leave(this));
+    void this.#closed.then(() => {
+      leave(this);
+      this.#beginning.security?.close();
+    });
   }
 
   closeOn(signal: AbortSignal): void {
@@ -156,6 +159,10 @@ export class DirectServer<Data = any> implements Server<Data>, DoorKeeper, Keepe
 
   get handshakeCount(): number {
     return this.#handshakes.size;
+  }
+
+  get certificate(): ServedCertificate | undefined {
+    return this.#beginning.security?.certificate;
   }
 
   setSecureContext(context: TlsContext): void {

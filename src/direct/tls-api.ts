@@ -1,7 +1,11 @@
 /** TLS of the direct tier, as its users see it: options of `listen` and `connect`, and what `c.tls` says. Types only. */
 import type { X509Certificate } from 'node:crypto';
 import type { PeerCertificate, SecureContext, SecureContextOptions } from 'node:tls';
+import type { CertificatesOption } from '../tls/certificate-option.ts';
+import type { Certificates, ServedCertificate } from '../tls/certificates.ts';
 import type { VerifiedIdentity } from '../tls/verified-identity.ts';
+
+export type { ServedCertificate };
 
 /** Who we are and whom we trust: Node's options, or a context that `createSecureContext` of `millrace/tls` has made. */
 export interface TlsContext extends SecureContextOptions {
@@ -30,7 +34,7 @@ export interface TlsOptions extends TlsContext {
   onDemand?: boolean | undefined;
 }
 
-export interface TlsServerOptions extends TlsOptions {
+export interface TlsServerOptions extends TlsOptions, CertificatesOption {
   /** Clients are asked for a certificate. One without, or with one that `ca` doesn't vouch for, is refused. */
   requestCert?: boolean | undefined;
   /** Another context for a name: `callback(null, context)`. Unless it answers in time, the handshake fails. */
@@ -40,6 +44,12 @@ export interface TlsServerOptions extends TlsOptions {
 }
 
 export interface TlsClientOptions extends TlsOptions {
+  /**
+   * Key and certificates that look after themselves, in place of `key` and `cert`: what `certificateFiles` and
+   * `certificatesFrom` of `millrace/tls` give. Each connection begins with those that are current then; its `ca` and `crl`, if
+   * it has them, come before the options of these names.
+   */
+  certificates?: Certificates | undefined;
   /**
    * The name that the server is asked for, and that its certificate has to have. `hostname` unless given; of an address
    * only the certificate is checked. Empty: none is asked for, and the certificate has to be of `hostname`.
@@ -67,7 +77,10 @@ export interface TlsInfo {
   readonly authorizationError: string | undefined;
   /** The session of an earlier connection was resumed. */
   readonly isSessionReused: boolean;
-  /** Who the peer is; `undefined` unless `authorized`. */
+  /**
+   * Who the peer is, if it is `authorized`; `undefined` otherwise. A peer whose names can't be told for sure is not:
+   * `MILLRACE_ERR_BAD_CERTIFICATE`.
+   */
   readonly peer: VerifiedIdentity | undefined;
   /** The peer's certificate, verified or not. */
   readonly peerCertificate: X509Certificate | undefined;

@@ -2,7 +2,13 @@
  * `millrace/session`: typed messages over connections, with limits, heartbeats and an orderly end. docs/sessions.md
  * shows how it is used; api.ts says what a session does, limits.ts what it may take, reasons.ts why it ends.
  */
-export type { TlsClientOptions, TlsInfo, TlsServerOptions, VerifiedIdentity } from '../direct/index.ts';
+export type {
+  ServedCertificate,
+  TlsClientOptions,
+  TlsInfo,
+  TlsServerOptions,
+  VerifiedIdentity,
+} from '../direct/index.ts';
 export type {
   Hold,
   ProxyInfo,

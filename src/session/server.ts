@@ -5,7 +5,7 @@
  *            └─────────────────┴────────────└─────────────┴──> refused: reset, with a reason
  */
 import { isIP } from 'node:net';
-import { type Connection, drainsBy, type Server, type TlsContext } from '../direct/index.ts';
+import { type Connection, drainsBy, type ServedCertificate, type Server, type TlsContext } from '../direct/index.ts';
 import type { ProxyInfo, Session, SessionPeer } from './api.ts';
 import * as channels from './channels.ts';
 import { Drain, type DrainOptions, type DrainResult } from './drain.ts';
@@ -99,8 +99,14 @@ export class SessionServer<In, Out = In> implements AsyncDisposable {
     if (signal?.aborted === true) this.#onAbort();
   }
 
+  /** What is served with at present; `undefined` without `tls.certificates`. */
+  get certificate(): ServedCertificate | undefined {
+    return this.#listener.certificate;
+  }
+
   /**
-   * Another key and certificate for handshakes from now on; sessions that are open keep theirs.
+   * Another key and certificate for handshakes from now on; sessions that are open keep theirs. With `tls.certificates`, until
+   * those change.
    *
    * @throws {MILLRACE_ERR_BAD_OPTION}, {MILLRACE_ERR_MISUSE} without `tls`; ERR_OSSL_…: the old ones stay, then
    */

@@ -154,6 +154,11 @@ export class Certificates {
     return this.#served.context;
   }
 
+  /** What it is made of. @internal */
+  get material(): CertificateMaterial {
+    return this.#served.material;
+  }
+
   /**
    * Looks for new ones now, and has them used if there are any.
    * @throws {TlsError} they can't be had, or are no good; the old are kept. CERTIFICATE_UNREADABLE, BAD_KEY, BAD_CERTIFICATE,

@@ -27,11 +27,11 @@ import { verifiedIdentity } from './verified-identity.ts';
 export type * from 'node:tls';
 export type { CertificateFilesOptions } from './certificate-files.ts';
 export type { CertificateMaterial } from './certificate-material.ts';
+export type { CertificatesOption } from './certificate-option.ts';
 export type { CertificateListener, CertificatesOptions, CertificateUse, ServedCertificate } from './certificates.ts';
 export type { LoadCertificates } from './certificates-from.ts';
 export type {
   CertificateEvents,
-  CertificatesOption,
   ServerWithCertificates,
   TlsOptionsWithCertificates,
 } from './server-certificates.ts';

@@ -1,21 +1,11 @@
 /** Servers of ours, or of Node, whose certificates look after themselves: the option `certificates`. */
-import { createHash } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
 import type nodeTls from 'node:tls';
-import { type CertificateFilesOptions, certificateFiles } from './certificate-files.ts';
-import { type CertificateMaterial, contextOptions } from './certificate-material.ts';
-import type { Certificates, ServedCertificate } from './certificates.ts';
+import { type CertificatesOption, contextWith, holdCertificates } from './certificate-option.ts';
+import type { ServedCertificate } from './certificates.ts';
 import { type ContextOptions, createSecureContext, type SecureContext } from './context.ts';
 import { contextFor, engine } from './socket.ts';
 import { TlsError } from './tls-error.ts';
-
-export interface CertificatesOption {
-  /**
-   * Key and certificates that look after themselves, in place of `key` and `cert`: files, which are then watched until the
-   * server is closed, or what `certificateFiles` and `certificatesFrom` give, which is yours to close.
-   */
-  certificates?: CertificateFilesOptions | Certificates | undefined;
-}
 
 /** What is served with at present, and the news of it: what `onReload`, `onError` and `onExpiring` are told. */
 export interface CertificateEvents {
@@ -82,12 +72,12 @@ export function lookAfter(server: Server, options: ContextOptions & Certificates
     throw new TlsError('BAD_OPTION', 'certificates take the place of key, cert and pfx');
   if (typeof given !== 'object' || given === null)
     throw new TlsError('BAD_OPTION', 'certificates are { keyFile, certFile }, or what certificateFiles has made');
-  const isOwn = !('attach' in given);
-  const certificates = isOwn ? certificateFiles(given) : given;
+  const { certificates, isOwn } = holdCertificates(given);
   const attach = (): (() => void) =>
     certificates.attach(
       (material) => {
-        const whole = contextWith(others, material, server);
+        const hasContext = server._sharedCreds?.context !== undefined;
+        const whole = contextWith(others, material, hasContext ? server.getTicketKeys() : undefined);
         const context = createSecureContext(whole);
         if (engine.native !== null) contextFor({}, context);
         return () => server.setSecureContext(whole);
@@ -115,19 +105,4 @@ export function lookAfter(server: Server, options: ContextOptions & Certificates
     detach ??= attach();
   });
   Object.defineProperty(server, 'certificate', { get: () => certificates.current, configurable: true });
-}
-
-/** What the server was made with, and this key and these certificates. */
-function contextWith(others: ContextOptions, material: CertificateMaterial, server: Server): ContextOptions {
-  const whole: ContextOptions = { ...others, ...contextOptions(material) };
-  // Whom another authority has let in may not resume: OpenSSL takes sessions of the same context only.
-  if (material.ca || material.crl) whole.sessionIdContext = trustOf(whole);
-  if (server._sharedCreds?.context !== undefined) whole.ticketKeys = server.getTicketKeys();
-  return whole;
-}
-
-function trustOf({ ca, crl, sessionIdContext = process.argv.join(' ') }: ContextOptions): string {
-  const hash = createHash('sha256').update(sessionIdContext);
-  for (const part of [ca, crl].flat()) if (part !== undefined) hash.update('\0').update(part);
-  return hash.digest('hex').slice(0, 32); // SSL_MAX_SID_CTX_LENGTH
 }

@@ -9,11 +9,12 @@ import { invalidArgType } from '../net/errors.ts';
 import { ServerClass, type ServerOptions } from '../net/server.ts';
 import type { SocketClass } from '../net/socket.ts';
 import { validateFunction, validateNumber, validateString } from '../net/validate.ts';
+import type { CertificatesOption } from './certificate-option.ts';
 import { type ContextOptions, createSecureContext, remember, type SecureContext, setTicketKeys } from './context.ts';
 import { alpnCallbackWithProtocols, connectionReset, requiredServerName } from './errors.ts';
 import type { TlsSocketOptions } from './options.ts';
 import { encodeAlpn } from './peer.ts';
-import { type CertificatesOption, lookAfter } from './server-certificates.ts';
+import { lookAfter } from './server-certificates.ts';
 import { chooseContext, contextFor, engine, isPlain, TLSSocketClass } from './socket.ts';
 
 export const kHandshakeTimeout: unique symbol = Symbol('handshake timeout');

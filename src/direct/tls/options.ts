@@ -1,6 +1,7 @@
 /** The `tls` option of `listen` and `connect`, checked, with what holds where nothing is said. */
 import { isIP } from 'node:net';
 import nodeTls from 'node:tls';
+import { type CertificatesOption, isMade } from '../../tls/certificate-option.ts';
 import { encodeAlpn } from '../../tls/peer.ts';
 import { DirectError } from '../errors.ts';
 import { badOption, flag, integer } from '../options.ts';
@@ -13,6 +14,8 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 export interface TlsSettings {
   readonly isServer: boolean;
   readonly context: TlsContext;
+  /** In place of key and certificate of the context. */
+  readonly certificates: CertificatesOption['certificates'];
   readonly alpn: Buffer | undefined;
   readonly asksForCertificate: boolean;
   readonly rejectsUnauthorized: boolean;
@@ -36,7 +39,9 @@ const CONTEXT_OPTIONS = [
   ...['honorCipherOrder', 'key', 'maxVersion', 'minVersion', 'passphrase', 'pfx', 'secureOptions', 'secureProtocol'],
   ...['sessionIdContext', 'sessionTimeout', 'sigalgs', 'ticketKeys'],
 ];
-const COMMON_OPTIONS = ['ALPNProtocols', 'rejectUnauthorized', 'handshakeTimeoutMs', 'allowTruncation', 'onDemand'];
+const COMMON_OPTIONS = [
+  ...['certificates', 'ALPNProtocols', 'rejectUnauthorized', 'handshakeTimeoutMs', 'allowTruncation', 'onDemand'],
+];
 const SERVER_OPTIONS = [...CONTEXT_OPTIONS, ...COMMON_OPTIONS, 'requestCert', 'SNICallback'];
 const CLIENT_OPTIONS = [
   ...[...CONTEXT_OPTIONS, ...COMMON_OPTIONS],
@@ -50,14 +55,15 @@ export function serverSettings(options: TlsServerOptions): TlsSettings {
   checkFunction(SNICallback, 'tls.SNICallback');
   const asksForCertificate = flag(options.requestCert, 'tls.requestCert', false);
   const context = contextOf(options);
-  if (!isWhole(context) && SNICallback === undefined)
+  const certificates = certificatesOf(options.certificates, context);
+  if (!isWhole(context) && certificates === undefined && SNICallback === undefined)
     throw new DirectError(
       'BAD_OPTION',
-      'a server needs tls.key and tls.cert, tls.pfx, tls.secureContext or tls.SNICallback',
+      'a server needs tls.key and tls.cert, tls.certificates, tls.pfx, tls.secureContext or tls.SNICallback',
     );
   return {
     ...common(options),
-    ...{ isServer: true, context, asksForCertificate, sniCallback: SNICallback },
+    ...{ isServer: true, context, certificates, asksForCertificate, sniCallback: SNICallback },
     // A session knows nothing of the context that SNICallback chose, whose CA may be another: it would let in whom that CA
     // doesn't know.
     forbidsTickets: asksForCertificate && SNICallback !== undefined,
@@ -76,9 +82,13 @@ export function clientSettings(given: true | TlsClientOptions, host: string): Tl
   if (servername !== undefined && (typeof servername !== 'string' || servername.includes('\0') || isIP(servername)))
     throw badOption('tls.servername', 'a name, not an address', servername);
   if (session !== undefined && !Buffer.isBuffer(session)) throw badOption('tls.session', 'a Buffer', typeof session);
+  const context = contextOf(options);
+  const certificates = certificatesOf(options.certificates, context);
+  if (certificates !== undefined && !isMade(certificates))
+    throw badOption('tls.certificates', 'made by certificateFiles or certificatesFrom of millrace/tls', 'others');
   return {
     ...common(options),
-    ...{ isServer: false, context: contextOf(options), asksForCertificate: true, sniCallback: undefined },
+    ...{ isServer: false, context, certificates, asksForCertificate: true, sniCallback: undefined },
     forbidsTickets: false,
     // RFC 6066, 3: no address, and without the last dot.
     servername: servername ?? (isIP(host) ? '' : host.replace(/\.$/, '')),
@@ -101,6 +111,16 @@ export function contextOf(options: TlsContext): TlsContext {
   const more = Object.keys(context).filter((name) => name !== 'secureContext');
   if (more.length > 0) throw new DirectError('BAD_OPTION', `tls.secureContext stands in place of ${more.join(', ')}`);
   return context;
+}
+
+/** @throws {DirectError} BAD_OPTION */
+function certificatesOf<Given extends CertificatesOption['certificates']>(given: Given, context: TlsContext): Given {
+  if (given === undefined) return given;
+  if (typeof given !== 'object' || given === null)
+    throw badOption('tls.certificates', '{ keyFile, certFile } or made by certificateFiles', typeof given);
+  const more = ['key', 'cert', 'pfx', 'secureContext'].filter((name) => name in context);
+  if (more.length > 0) throw new DirectError('BAD_OPTION', `tls.certificates stand in place of ${more.join(', ')}`);
+  return given;
 }
 
 /** For new key and certificates of a server. @throws {DirectError} BAD_OPTION */
