@@ -20,7 +20,7 @@ const binary = (name) => join(folder, `millrace${name}.node`);
 const cc = process.env.CC ?? 'cc';
 
 /** Suites that are about something else, or whose other programs would run with the sanitizers as well. */
-const leftOut = ['apps', 'bench', 'cluster', 'examples', 'framing', 'package', 'packages', 'restart', 'tools'];
+const leftOut = 'apps bench cluster compat examples framing package packages register restart tools'.split(' ');
 const leakProgram = '.build/test/soak/tls-connections.js';
 const leakTimeoutMs = 600_000;
 /** A source of ours in a stack. */
