@@ -55,7 +55,7 @@ function openSource(): WorkerSource | undefined {
     return undefined;
   }
   const fd = thread === undefined ? inheritedEnd(turn.ring.native, DESCRIPTOR_OF_CHANNEL) : takeEnd(thread.end);
-  const opened = new WorkerSource(turn, fd);
+  const opened = new WorkerSource(turn, fd, () => void drain(config.drainMs));
   setListenerSource(opened);
   return opened;
 }

@@ -33,6 +33,11 @@ export interface ChannelMessage {
 export interface ChannelOwner {
   /** The payload is a copy, and the descriptors (close-on-exec) are the owner's from now on. */
   onMessage(payload: Buffer, descriptors: number[]): void;
+  /**
+   * A message whose last `lost` descriptors the kernel has closed: this process may have no more (EMFILE). Those that came
+   * are the owner's. Without this, it is the end of the channel: LOST_DESCRIPTORS.
+   */
+  onIncomplete?(payload: Buffer, descriptors: number[], lost: number): void;
   /** `isFull` was true and is not any more. */
   onDrain?(): void;
   /**
@@ -78,7 +83,11 @@ interface Outgoing {
 interface Incoming {
   readonly payload: Buffer;
   readonly held: Held[];
+  readonly lost: number;
 }
+
+/** Stands behind the descriptors of a message, of which more were lost. */
+const LOST: Held = { fd: -1, slot: -1 };
 
 export class DescriptorChannel implements Endpoint {
   readonly turn: Turn;
@@ -278,7 +287,7 @@ export class DescriptorChannel implements Endpoint {
       for (let k = 0; k < (rights[0] as number); k++) this.#arrived.push(this.#hold(rights[2 + k] as number));
       if (length <= 0) {
         this.#end(length);
-      } else if (rights[1] !== 0) {
+      } else if (rights[1] !== 0 && this.#owner.onIncomplete === undefined) {
         this.#stop(
           new ChannelError(
             'LOST_DESCRIPTORS',
@@ -286,6 +295,7 @@ export class DescriptorChannel implements Endpoint {
           ),
         );
       } else {
+        if (rights[1] !== 0) this.#arrived.push(LOST);
         this.#parse(scratch, length);
       }
     }
@@ -332,7 +342,7 @@ export class DescriptorChannel implements Endpoint {
     }
     // At most those of the message that is on its way may have come before they are due.
     const isMidway = this.#headerFilled > 0;
-    if (!this.#hasEnded && this.#arrived.length > (isMidway ? MOST_RIGHTS : 0))
+    if (!this.#hasEnded && this.#arrived.length > (isMidway ? MOST_RIGHTS + 1 : 0))
       this.#stop(new ChannelError('BAD_FRAME', 'descriptors that belong to no message'));
   }
 
@@ -357,9 +367,15 @@ export class DescriptorChannel implements Endpoint {
     const count = this.#header.readUInt16LE(4);
     this.#headerFilled = 0;
     this.#payload = null;
-    if (count > this.#arrived.length)
+    const end = this.#arrived.indexOf(LOST);
+    if (end >= 0 && end < count) {
+      const held = this.#arrived.splice(0, end + 1).slice(0, -1);
+      this.#ready.push({ payload, held, lost: count - end });
+    } else if (count > this.#arrived.length) {
       this.#stop(new ChannelError('LOST_DESCRIPTORS', `${this.#arrived.length} of ${count} descriptors have come`));
-    else this.#ready.push({ payload, held: this.#arrived.splice(0, count) });
+    } else {
+      this.#ready.push({ payload, held: this.#arrived.splice(0, count), lost: 0 });
+    }
   }
 
   /** Also when a callback throws, or stops reading, nothing is lost and the order stays. */
@@ -368,9 +384,10 @@ export class DescriptorChannel implements Endpoint {
     this.#isDelivering = true;
     try {
       while (this.#ready.length > 0 && this.#isReading && !this.#isClosing) {
-        const { payload, held } = this.#ready.shift() as Incoming;
+        const { payload, held, lost } = this.#ready.shift() as Incoming;
         const descriptors = held.map((each) => this.#release(each));
-        this.#owner.onMessage(payload, descriptors);
+        if (lost > 0) this.#owner.onIncomplete?.(payload, descriptors, lost);
+        else this.#owner.onMessage(payload, descriptors);
       }
     } finally {
       this.#isDelivering = false;
@@ -415,6 +432,7 @@ export class DescriptorChannel implements Endpoint {
   }
 
   #closeHeld(held: Held): void {
+    if (held === LOST) return;
     this.turn.ring.native.closeDescriptor(this.#release(held));
   }
 

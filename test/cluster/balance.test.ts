@@ -30,6 +30,38 @@ test('a worker with no room passes connections on, and nobody is dropped', needs
   await group.close();
 });
 
+test('a worker without a descriptor left loses who comes, and is handed connections again', needsOurs, async (t) => {
+  const data = { listen: [anyPort] };
+  const group = await TestedGroup.start(t, { workers: 1, balance: 'least-connections', maxDescriptors: 256, data });
+  const [port] = (await group.ports(1)) as [number];
+  const first = await reach(t, port);
+  assert.equal(await first.ask('fill'), 'done');
+  assert.equal(await (await connect(t, port)).line(), undefined);
+  assert.equal(await first.ask('free'), 'done');
+  assert.equal((await reach(t, port)).who, first.who);
+  await group.close();
+});
+
+test('many long heads at once reach the worker', needsOurs, async (t) => {
+  const data = { listen: [anyPort], isSilent: true };
+  const group = await TestedGroup.start(t, { workers: 1, keyLength: 65_536, data });
+  const [port] = (await group.ports(1)) as [number];
+  const clients = await Promise.all(Array.from({ length: 260 }, () => connect(t, port)));
+  const text = 'x'.repeat(60_000);
+  const write = (what: string) =>
+    Promise.all(clients.map(({ socket }) => new Promise((resolve) => socket.write(what, resolve))));
+  await write(text);
+  // The ends of all keys come in one turn of the primary.
+  process.kill(group.child.process.pid as number, 'SIGSTOP');
+  await write('\n');
+  process.kill(group.child.process.pid as number, 'SIGCONT');
+  for (const client of clients) assert.equal(await client.line(), text);
+  for (const { socket } of clients) socket.destroy();
+  // And there is room again.
+  assert.equal(await (await connect(t, port)).ask('hello'), 'hello');
+  await group.close();
+});
+
 for (const kind of ['processes', 'threads'] as const) {
   test(`by key: the same one reaches the same worker, also when another has died: ${kind}`, needsOurs, async (t) => {
     const data = { listen: [anyPort], isSilent: true };

@@ -41,9 +41,28 @@ interface Socket extends ListeningSocket {
 
 /** Descriptors of one message; the kernel takes 253. */
 const MOST_AT_ONCE = 250;
+/** First bytes of connections in one message, which the channel limits; a single one may have more. */
+const MOST_HEAD_BYTES = 1 << 20;
 /** When so many wait for a worker, no more are accepted. */
 const MOST_WAITING = 128;
 const ONLY = 0;
+
+/** Of those for one worker, those that go in one message. */
+function* messagesOf(batch: readonly Waiting[]): Generator<Waiting[]> {
+  let some: Waiting[] = [];
+  let bytes = 0;
+  for (const waiting of batch) {
+    const length = waiting.head?.byteLength ?? 0;
+    if (some.length === MOST_AT_ONCE || (some.length > 0 && bytes + length > MOST_HEAD_BYTES)) {
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    some.push(waiting);
+    bytes += length;
+  }
+  if (some.length > 0) yield some;
+}
 
 export class Address implements Flushable, HeadOwner {
   readonly key: string;
@@ -207,8 +226,8 @@ export class Address implements Flushable, HeadOwner {
 
   /** It has told of its load, or has room on its line: whoever was full may have room again. */
   hasRoom(line: Line): void {
-    if (!this.#full.delete(line) && this.#waiting.length === 0) return;
-    this.settle();
+    this.#full.delete(line);
+    this.settle(); // also when nobody waits: it may have been full when we looked last, and nobody is accepted since
   }
 
   /** Accepts from where nobody else does, while there is somebody to give to. */
@@ -255,11 +274,11 @@ export class Address implements Flushable, HeadOwner {
     this.#flushLater();
   }
 
-  /** The worker had no room, or has stopped. */
-  returned(line: Line, fd: number, head: Uint8Array | undefined): void {
+  /** The worker had no room, or has stopped. @param fd not there if it was lost on its way */
+  returned(line: Line, fd?: number, head?: Uint8Array): void {
     line.given--;
     if (this.#takers.has(line)) this.#full.add(line);
-    this.giveAgain(fd, head);
+    if (fd !== undefined) this.giveAgain(fd, head);
     this.settle();
   }
 
@@ -272,7 +291,7 @@ export class Address implements Flushable, HeadOwner {
     let key: string | number | undefined;
     if (head !== undefined && typeof this.#balance !== 'string') {
       try {
-        key = this.#balance.key(head);
+        key = this.#balance.key(head.subarray(0, this.#balance.maxHeadBytes));
       } catch {
         // told before
       }
@@ -303,8 +322,7 @@ export class Address implements Flushable, HeadOwner {
       else batch.push(waiting);
     }
     this.#waiting = left;
-    for (const [line, batch] of batches)
-      for (let i = 0; i < batch.length; i += MOST_AT_ONCE) this.#send(line, batch.slice(i, i + MOST_AT_ONCE));
+    for (const [line, batch] of batches) for (const some of messagesOf(batch)) this.#send(line, some);
     if (left.length > 0) this.settle();
   }
 
@@ -360,12 +378,13 @@ export class Address implements Flushable, HeadOwner {
     const { native } = this.#turn.ring;
     for (const { fd } of this.#waiting) native.closeDescriptor(fd);
     this.#waiting = [];
-    for (const { acceptor, fd } of this.#sockets.values()) {
-      void acceptor.stop();
-      native.closeDescriptor(fd);
+    for (const socket of this.#sockets.values()) {
+      void socket.acceptor.stop();
+      listeningSockets.delete(socket);
+      native.closeDescriptor(socket.fd);
+      // Unless the next process has it: see millrace/restart.
+      if (this.#isUnix && this.#place.fd === undefined && !socket.keepsPath) removePath(this.#place.address as string);
     }
-    if (this.#isUnix && this.#sockets.size > 0 && this.#place.fd === undefined)
-      removePath(this.#place.address as string);
     this.#sockets.clear();
   }
 }

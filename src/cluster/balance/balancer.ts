@@ -112,6 +112,10 @@ export class Balancer implements LineOwner {
     this.#addresses.delete(address.key);
   }
 
+  onLost(line: Line, key: string): void {
+    this.#addresses.get(key)?.returned(line);
+  }
+
   onDrain(line: Line): void {
     for (const address of this.#addresses.values()) address.hasRoom(line);
   }

@@ -6,6 +6,8 @@ import { decode, encode, type FromListener, type ToListener } from './messages.t
 
 export interface LineOwner {
   onMessage(line: Line, message: FromListener, fds: number[]): void;
+  /** It has returned a connection, whose descriptor did not come. */
+  onLost(line: Line, key: string): void;
   /** It has room again. */
   onDrain(line: Line): void;
   /** What was not sent is the owner's. */
@@ -50,6 +52,12 @@ export class Line implements ChannelOwner {
 
   onMessage(payload: Buffer, fds: number[]): void {
     this.#owner.onMessage(this, decode<FromListener>(payload), fds);
+  }
+
+  /** Of 'returned': its connection is closed, as we have no descriptor left. */
+  onIncomplete(payload: Buffer): void {
+    const message = decode<FromListener>(payload);
+    if (message.is === 'returned') this.#owner.onLost(this, message.key);
   }
 
   onDrain(): void {

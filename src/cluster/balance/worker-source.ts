@@ -26,6 +26,8 @@ interface Ask {
 
 /** EADDRINUSE of bind(2). */
 const EADDRINUSE = 98;
+/** No descriptor is left. */
+const EMFILE = 24;
 /** The primary is gone, and with it the address. */
 const ECONNABORTED = 103;
 
@@ -39,13 +41,17 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
   readonly #sockets = new Map<string, number>();
   /** How often any free port was asked for: the first of each worker share one, the second another. */
   readonly #ports = new Map<string, number>();
+  readonly #onLost: () => void;
   #lastAsk = 0;
   #isClosed = false;
+  #hasWarned = false;
   /** Connections that the primary has given to us. */
   taken = 0;
 
-  constructor(turn: Turn, fd: number) {
+  /** @param onLost the primary can't reach us any more, and nobody comes by this channel */
+  constructor(turn: Turn, fd: number, onLost: () => void) {
     this.#turn = turn;
+    this.#onLost = onLost;
     this.#channel = new DescriptorChannel(turn, fd, this);
     this.#channel.unref(); // the control link decides how long the worker lives
   }
@@ -150,6 +156,29 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
     }
   }
 
+  /** What has no descriptor left is closed by the kernel; the others, and those that come later, are served. */
+  onIncomplete(payload: Buffer, fds: number[], lost: number): void {
+    const message = decode<ToListener>(payload);
+    if (message.is === 'connections') {
+      this.#onConnections(message, fds);
+      this.taken += lost; // the primary doesn't wait for them
+      this.#warnOfLost();
+    } else if (message.is === 'socket') {
+      const ask = this.#asks.get(message.ask);
+      if (ask === undefined) return;
+      this.#say({ is: 'stopped', key: ask.key });
+      ask.answer(-EMFILE);
+    }
+  }
+
+  #warnOfLost(): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    process.emitWarning('connections are closed: this worker has no descriptor left for them (EMFILE)', {
+      ...{ type: 'MillraceWarning', code: 'MILLRACE_WARN_CLUSTER' },
+    });
+  }
+
   #inlet(key: string, sockaddr: Buffer): Inlet {
     return {
       sockaddr,
@@ -187,6 +216,7 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
   onClosed(): void {
     this.#isClosed = true;
     for (const { answer } of [...this.#asks.values()]) answer(-ECONNABORTED);
+    this.#onLost();
   }
 
   #say(message: FromListener, fds: readonly number[] = []): boolean {

@@ -22,6 +22,10 @@ export interface TestedOptions extends Omit<GroupOptions, 'data' | 'setup'> {
   data?: Task;
   /** By the first line, of at most so many bytes. */
   keyLength?: number;
+  /** Of the primary, and of each worker. */
+  maxDescriptors?: number;
+  /** Node's own, of the primary. */
+  flags?: string[];
 }
 
 export const anyPort = { port: 0, host: '127.0.0.1' } as const;
@@ -31,15 +35,13 @@ export class TestedGroup {
   /** All that it said and nobody asked for yet. */
   readonly #said: Said[] = [];
 
-  constructor(t: Stage, options: TestedOptions) {
+  constructor(t: Stage, { maxDescriptors, flags = [], ...options }: TestedOptions) {
     const path = fileURLToPath(new URL(`./primary${import.meta.url.slice(-3)}`, import.meta.url));
-    this.child = start(
-      t,
-      [process.execPath, '--no-warnings', path, JSON.stringify({ workers: 2, drainMs: 200, ...options })],
-      {
-        ...{ lineMs: PATIENCE_MS, exitMs: PATIENCE_MS },
-      },
-    );
+    const given = JSON.stringify({ workers: 2, drainMs: 200, ...options });
+    const command = [process.execPath, '--no-warnings', ...flags, path, given];
+    const limited = ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...command];
+    const limits = { lineMs: PATIENCE_MS, exitMs: PATIENCE_MS };
+    this.child = start(t, maxDescriptors === undefined ? command : limited, limits);
   }
 
   /** One that runs. */

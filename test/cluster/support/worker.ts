@@ -6,9 +6,11 @@
  *  in   anything                    out  the same
  *       hold                        out  done, when the worker is drained; then the end
  *       crash                       an exception that nobody catches
+ *       fill, free                  out  done, when there is no descriptor left; when there are some again
+ *       env NAME                    out  that variable
  * ```
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import type { ListenOptions, Server, Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import net from 'millrace';
@@ -40,6 +42,16 @@ if (task.brokenBy !== undefined && existsSync(task.brokenBy)) {
   throw Object.assign(new Error(readFileSync(task.brokenBy, 'utf8')), { code: 'E_BROKEN' });
 }
 
+const filling: number[] = [];
+
+function fill(): void {
+  try {
+    for (;;) filling.push(openSync('/dev/null', 'r'));
+  } catch {
+    // no more
+  }
+}
+
 function answer(text: string, reply: (text: string) => void, end: (text: string) => void): void {
   if (text === 'crash') {
     setImmediate(() => {
@@ -48,6 +60,12 @@ function answer(text: string, reply: (text: string) => void, end: (text: string)
   } else if (text === 'hold') {
     reply('held\n');
     signal.addEventListener('abort', () => end('done\n'));
+  } else if (text === 'fill' || text === 'free') {
+    if (text === 'fill') fill();
+    else for (const fd of filling.splice(0)) closeSync(fd);
+    reply('done\n');
+  } else if (text.startsWith('env ')) {
+    reply(`${process.env[text.slice(4)]}\n`);
   } else {
     reply(`${text}\n`);
   }
