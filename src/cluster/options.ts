@@ -96,7 +96,8 @@ export interface Rules {
   readonly healthyAfterMs: number;
   readonly signals: boolean;
   readonly env: Record<string, string>;
-  readonly execArgv: readonly string[];
+  /** `undefined`: a thread has those of its process by itself. */
+  readonly execArgv: readonly string[] | undefined;
   readonly data: unknown;
   readonly messages: MessageLimits;
   readonly counters: Counters | undefined;
@@ -138,7 +139,7 @@ export function rulesOf(options: GroupOptions): Rules {
     maxFailures: integer('restart.maxFailures', restart.maxFailures, 10, 1, MOST_MS),
     healthyAfterMs: integer('restart.healthyAfterMs', restart.healthyAfterMs, 1_000, 0, MOST_MS),
     signals: signals && isMainThread,
-    execArgv: execArgvOf(options.execArgv),
+    execArgv: execArgvOf(options.execArgv, kind),
   };
 }
 
@@ -186,12 +187,13 @@ function mainModule(): string {
 }
 
 /** What says where the program itself comes from is no option for workers; inspectors need a port of their own each. */
-function execArgvOf(given: readonly string[] | undefined): readonly string[] {
+function execArgvOf(given: readonly string[] | undefined, kind: Rules['kind']): Rules['execArgv'] {
   if (given !== undefined) {
     if (!Array.isArray(given) || given.some((each) => typeof each !== 'string'))
       throw badOption('execArgv', 'an array of strings');
     return given;
   }
+  if (kind === 'threads') return undefined;
   const kept: string[] = [];
   const all = process.execArgv;
   for (let i = 0; i < all.length; i++) {

@@ -30,6 +30,8 @@ export interface ThreadData {
   readonly control: MessagePort;
   readonly bus: MessagePort;
   readonly end: ChannelEnd;
+  /** What is added to the environment of its process. */
+  readonly env: Record<string, string>;
 }
 
 /** Of the end of the channel in a process: after stdin, stdout, stderr and the process channel. */

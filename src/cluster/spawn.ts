@@ -57,7 +57,7 @@ export function spawn(config: WorkerConfig, rules: Rules): Spawned {
 
 function commonOf({ env, execArgv }: Rules) {
   const serialization = 'advanced' as const;
-  return { env: { ...process.env, ...env }, execArgv: [...execArgv], serialization };
+  return { env: { ...process.env, ...env }, execArgv: [...(execArgv ?? [])], serialization };
 }
 
 function stdioOf({ counters }: WorkerConfig, channel: number | 'ignore'): (number | 'inherit' | 'ipc' | 'ignore')[] {
@@ -119,10 +119,12 @@ function forked(child: ChildProcess, descriptor: number): Spawned {
 function startThread(config: WorkerConfig, rules: Rules, near: number, far: ChannelEnd): Spawned {
   const control = new MessageChannel();
   const bus = new MessageChannel();
-  const data: ThreadData = { millrace: config, control: control.port2, bus: bus.port2, end: far };
-  const { env, execArgv } = commonOf(rules);
+  const data: ThreadData = { millrace: config, control: control.port2, bus: bus.port2, end: far, env: rules.env };
   const thread = new Worker(main, {
-    ...{ env, execArgv, workerData: data, name: `millrace ${config.id}` },
+    // A thread that is given none has those of its process; given, V8's own (--max-old-space-size) would be refused, and
+    // given an `env`, it would have none. So what is added to the environment it adds itself: thread-env.ts.
+    ...(rules.execArgv === undefined ? {} : { execArgv: [...rules.execArgv] }),
+    ...{ workerData: data, name: `millrace ${config.id}` },
     transferList: [control.port2, bus.port2],
   });
   let error: unknown;

@@ -2,6 +2,7 @@
  * What runs first in a worker, and then the program's own module. Told how in `process.argv[2]` (a process) or in
  * `workerData` (a thread).
  */
+import './thread-env.ts';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { builtins } from '../engine/builtins.ts';

@@ -41,6 +41,16 @@ for (const kind of kinds) {
   });
 }
 
+for (const kind of kinds) {
+  test(`workers have the options of the program, and the environment they are given: ${kind}`, limit, async (t) => {
+    const flags = ['--max-old-space-size=512', '--expose-gc'];
+    const group = await TestedGroup.start(t, { kind, flags, env: { GIVEN: 'yes' }, data: { listen: [anyPort] } });
+    const [port] = (await group.ports()) as [number];
+    for (const client of await reachAll(t, port)) assert.equal(await client.ask('env GIVEN'), 'yes');
+    await group.close();
+  });
+}
+
 test('workers share the path of a unix socket, which goes with the group', limit, async (t) => {
   const path = join(await folder(t), 'socket');
   const group = await TestedGroup.start(t, { data: { listen: [{ path }] } });
