@@ -2,6 +2,7 @@
  * What systemd gives to a service and wants to hear from it: sockets (sd_listen_fds(3)) and states (sd_notify(3)). Without
  * systemd all of it does nothing.
  */
+import { fstatSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AF, ERRNO, SOCK } from '../engine/abi.ts';
 import { encodePath } from '../engine/address.ts';
@@ -46,11 +47,20 @@ function readEnvironment(): SystemdSocket[] {
 export const LISTEN_VARIABLES: readonly string[] = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID'];
 
 function ownCopy(fd: number): number {
+  if (!isSocket(fd)) return fd; // whoever it belongs to, Node perhaps: listen() says so
   const native = nativePart();
   const copy = native?.duplicate(fd) ?? -1;
   if (copy < 0) return fd; // engine node, or not open: listen() says so
   native?.closeDescriptor(fd);
   return copy;
+}
+
+function isSocket(fd: number): boolean {
+  try {
+    return fstatSync(fd).isSocket();
+  } catch {
+    return false;
+  }
 }
 
 /** The process before this one has handed them over. */
