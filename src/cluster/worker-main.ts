@@ -63,21 +63,22 @@ function openSource(): WorkerSource | undefined {
 
 // ---- its end ----
 
-async function drain(deadlineMs: number): Promise<void> {
-  if (worker.isDraining) return;
-  say({ is: 'draining' });
-  const drained = await worker.drain(deadlineMs);
-  say({ is: 'drained', drained }); // and the answer is 'exit'
-  if (isOrphan) process.exit();
+let draining: Promise<void> | undefined;
+/** Whoever wants it first says how long it may take. */
+function drain(deadlineMs: number): Promise<void> {
+  draining ??= leave(deadlineMs);
+  return draining;
 }
 
-let isOrphan = false;
-/** The primary is gone: nobody replaces or drains us, and the next primary wants the port. */
-function orphaned(): void {
-  isOrphan = true;
-  if (worker.isDraining) void worker.drain(0).then(() => process.exit());
-  else void drain(config.drainMs);
+async function leave(deadlineMs: number): Promise<void> {
+  say({ is: 'draining' });
+  await source?.left(deadlineMs);
+  const drained = await worker.drain(deadlineMs);
+  say({ is: 'drained', drained }); // and the answer is 'exit'
 }
+
+/** The primary is gone: nobody replaces or drains us, and the next primary wants the port. */
+const orphaned = (): void => void drain(config.drainMs).then(() => process.exit());
 
 control.onMessage = (message) => {
   const order = message as FromPrimary;

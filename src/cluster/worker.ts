@@ -53,10 +53,6 @@ export class ThisWorker implements Worker {
     this.#hooks.push(fn);
   }
 
-  get isDraining(): boolean {
-    return this.#drained !== undefined;
-  }
-
   /** Never rejects, and takes hardly longer than it may. */
   drain(deadlineMs: number): Promise<Drained> {
     this.#drained ??= this.#drain(deadlineMs);

@@ -74,6 +74,10 @@ export class Balancer implements LineOwner {
       case 'ready':
         line.member.onReady();
         return;
+      case 'leaving':
+        line.isServing = false;
+        line.send({ is: 'last' });
+        return;
       case 'returned': {
         const [fd] = fds;
         const address = this.#addresses.get(message.key);

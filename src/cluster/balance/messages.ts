@@ -27,12 +27,16 @@ export type FromListener =
   | { readonly is: 'started'; readonly key: string }
   | { readonly is: 'returned'; readonly key: string; readonly head: string | undefined }
   | { readonly is: 'stopped'; readonly key: string }
-  | { readonly is: 'ready' };
+  | { readonly is: 'ready' }
+  /** It is about to drain: the answer is 'last'. */
+  | { readonly is: 'leaving' };
 
 export type ToListener =
   | { readonly is: 'socket'; readonly ask: number; readonly isShared: boolean; readonly keepsPath: boolean }
   | { readonly is: 'inlet'; readonly ask: number; readonly sockaddr: string }
   | { readonly is: 'refused'; readonly ask: number; readonly errno: number }
+  /** No connection comes any more. */
+  | { readonly is: 'last' }
   /** `heads`: what was read from each already, in base64; not there if nothing was. */
   | { readonly is: 'connections'; readonly key: string; readonly heads: readonly string[] | undefined };
 

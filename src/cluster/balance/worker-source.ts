@@ -42,6 +42,7 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
   /** How often any free port was asked for: the first of each worker share one, the second another. */
   readonly #ports = new Map<string, number>();
   readonly #onLost: () => void;
+  #onLast: () => void = () => {};
   #lastAsk = 0;
   #isClosed = false;
   #hasWarned = false;
@@ -127,6 +128,21 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
     this.#say({ is: 'ready' });
   }
 
+  /**
+   * Resolves when all connections that were given to us have come: those that are on their way when a server closes would
+   * be lost with it, if nobody else can take them. Or when the primary has not answered in time.
+   */
+  left(deadlineMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, deadlineMs);
+      this.#onLast = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      if (!this.#say({ is: 'leaving' })) this.#onLast();
+    });
+  }
+
   /** From time to time. */
   check(): void {
     this.#lookForStopped();
@@ -138,6 +154,10 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
     const message = decode<ToListener>(payload);
     if (message.is === 'connections') {
       this.#onConnections(message, fds);
+      return;
+    }
+    if (message.is === 'last') {
+      this.#onLast();
       return;
     }
     const ask = this.#asks.get(message.ask);
@@ -216,6 +236,7 @@ export class WorkerSource implements ListenerSource, ChannelOwner {
   onClosed(): void {
     this.#isClosed = true;
     for (const { answer } of [...this.#asks.values()]) answer(-ECONNABORTED);
+    this.#onLast();
     this.#onLost();
   }
 
