@@ -11,7 +11,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 import { choice } from '../engine/engine.ts';
-import { holdAccepting, listeningSockets, setListenerSource } from '../engine/listener-source.ts';
+import { hasListenerSource, holdAccepting, listeningSockets, setListenerSource } from '../engine/listener-source.ts';
 import { type Drained, drainAll, settled } from '../engine/serving.ts';
 import type { Turn } from '../engine/turn.ts';
 import { RestartError } from './errors.ts';
@@ -56,6 +56,11 @@ export class Service {
   static async open(options: RestartableOptions): Promise<Service> {
     const rules = rulesOf(options);
     if (!isMainThread) throw new RestartError('MISUSE', 'a process is restarted by its main thread');
+    if (hasListenerSource())
+      throw new RestartError(
+        'MISUSE',
+        'restartable() is called once, and in a group by the primary: not in its workers',
+      );
     const { turn } = choice;
     if (turn === null) {
       if (process.env[VARIABLE] !== undefined)

@@ -49,6 +49,7 @@ test('figures that were not declared, that do not exist, and counters that would
   }
   assert.throws(() => figures.add('messages', -1), { code });
   assert.throws(() => figures.add('messages', Number.NaN), { code });
+  assert.throws(() => figures.add('messages', Number.POSITIVE_INFINITY), { code });
   assert.throws(() => figures.add('connections', Number.NaN), { code });
   assert.throws(() => figures.set('messages', 1), { code });
   assert.throws(() => figures.set('connections', '5' as never), { code });

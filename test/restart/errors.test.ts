@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { engine } from 'millrace';
 import { RestartError, restartable, restartReasons } from 'millrace/restart';
 import { channelReasons } from '#src/engine/channel-error.ts';
+import { setListenerSource } from '#src/engine/listener-source.ts';
 import { once } from '../support/net.ts';
 import { limit } from './support/run.ts';
 
@@ -71,4 +72,13 @@ test('a Worker restarts nothing, and a variable without a socket is no process b
   const code = engine === 'node' ? 'NOT_SUPPORTED' : 'PROTOCOL';
   await assert.rejects(restartable({ signal: false }), { code: `MILLRACE_ERR_${code}` });
   delete process.env['MILLRACE_RESTART_FD'];
+});
+
+test('a worker of a group is not restarted by itself', async () => {
+  const previous = setListenerSource({ open: () => undefined });
+  try {
+    await assert.rejects(restartable(), { code: 'MILLRACE_ERR_MISUSE' });
+  } finally {
+    setListenerSource(previous);
+  }
 });

@@ -37,7 +37,7 @@ export class Counters<Name extends string = string> {
   add(name: Name, by = 1): void {
     const cell = this.#cells[name];
     if (cell === undefined) throw unknownName(name);
-    if (!(by >= 0)) this.#needGauge(name, by);
+    if (!(by >= 0 && by < Number.POSITIVE_INFINITY)) this.#needGauge(name, by);
     this.#own[cell] = (this.#own[cell] as number) + by;
     this.#store.touched();
   }
@@ -126,8 +126,8 @@ export class Counters<Name extends string = string> {
 
   #needGauge(name: Name, value: number): void {
     if (this.layout.kinds[name] !== 'gauge')
-      throw badOption(`'${name}', a counter,`, 'added to, by no negative number');
-    if (typeof value !== 'number' || Number.isNaN(value)) throw badOption(`the value of '${name}'`, 'a number');
+      throw badOption(`'${name}', a counter,`, 'added to, by a finite number that is not negative');
+    if (!Number.isFinite(value)) throw badOption(`the value of '${name}'`, 'a finite number');
   }
 }
 
