@@ -9,6 +9,8 @@ await leakGuard();
 
 type Peer = Awaited<ReturnType<typeof raw>>;
 
+const LONG_MS = 30_000;
+
 /** Each message is work until `finish` is called. */
 async function rig(t: Stage, options: Partial<ServeOptions<string, string>> = {}) {
   const clock = new ManualClock();
@@ -149,6 +151,79 @@ test(
     assert.deepEqual(await within(drained, 'drained'), { closed: 3, cut: [] });
   },
 );
+
+test('a thousand sessions in every state: what is in flight is answered, nobody is let in, the deadline holds', {
+  timeout: 60_000,
+}, async (t) => {
+  const clock = new ManualClock();
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const holds: Hold[] = [];
+  let taken = 0;
+  const serves = await serving(
+    t,
+    async (session) => {
+      for await (const message of session) {
+        taken++;
+        if (message === 'stuck')
+          await new Promise<void>((resolve) => session.signal.addEventListener('abort', () => resolve()));
+        else if (message === 'hold') holds.push(session.hold());
+        else if (message !== 'quick') await gate;
+        if (!session.signal.aborted) await session.send(`done ${message}`);
+      }
+    },
+    { clock, goodbye: 'bye', limits: { perAddress: 2_000, acceptRate: { perSecond: 1e6 } } },
+  );
+  /** What a peer has said when the drain begins, what it says when it is told goodbye, and what it has heard at the end. */
+  const states = [
+    { said: '', answers: 'bye\n' },
+    { said: 'work\n', answers: 'bye\ndone work\n' },
+    { said: 'one\ntwo\n', answers: 'bye\ndone one\ndone two\n' },
+    { said: 'hal', says: 'f\n', answers: 'bye\ndone half\n' },
+    { said: 'quick\n', says: 'late\n', answers: 'done quick\nbye\ndone late\n' },
+    { said: 'last\n', ends: true, answers: 'bye\ndone last\n' },
+    { said: 'hold\n', answers: 'done hold\nbye\n' },
+    { said: 'stuck\n', answers: 'bye\n', isCut: true },
+  ] as const;
+  const all = Array.from({ length: 125 }, () => states).flat();
+  const peers = await Promise.all(
+    all.map(async (state) => {
+      const peer = await raw(t, serves);
+      if (state.said !== '') peer.socket.write(state.said);
+      if ('ends' in state) peer.socket.end();
+      return { state, peer };
+    }),
+  );
+  await until(() => serves.sessions.length === 1_000 && taken === 6 * 125, 'all are in, and have been heard', LONG_MS);
+  await Promise.all(
+    peers.map(({ state, peer }) => ('isCut' in state ? undefined : peer.has(state.answers.split('bye')[0] as string))),
+  );
+
+  const drained = serves.server.drain({ deadlineMs: 10_000 });
+  await Promise.all(peers.map(({ peer }) => peer.has('bye\n')));
+  for (const { state, peer } of peers) if ('says' in state) peer.socket.write(state.says);
+  await until(() => taken === 8 * 125, 'what was on its way is heard', LONG_MS);
+  await assert.rejects(dialling(t, serves), { code: 'ECONNREFUSED' });
+  open();
+  for (const hold of holds) hold.release();
+  clock.advance(1_000);
+  await until(
+    () => peers.every(({ state, peer }) => 'isCut' in state || peer.events.includes('end')),
+    'the others have ended',
+    LONG_MS,
+  );
+  for (const { state, peer } of peers) if (!('isCut' in state)) peer.socket.end();
+  await until(() => serves.reasons.length === 875, 'and are closed', LONG_MS);
+  clock.advance(9_000);
+  const { closed, cut } = await within(drained, 'drained by the deadline');
+  await until(() => peers.every(({ peer }) => peer.events.includes('close')), 'all are over', LONG_MS);
+  assert.deepEqual([closed, cut.length], [875, 125]);
+  assert.ok(cut.every(({ wasBusy, unsentBytes }) => wasBusy && unsentBytes === 0));
+  for (const { state, peer } of peers) assert.equal(peer.received(), state.answers);
+  assert.deepEqual(serves.errors, []);
+});
 
 test('work that is held is waited for, once each', limit, async (t) => {
   const holds: Hold[] = [];
