@@ -12,7 +12,7 @@ import type { IpAddress } from '../../engine/address.ts';
 import type { TcpInfo } from '../../engine/tcp-info.ts';
 import { connectionReset, handshakeTimeout } from '../../tls/errors.ts';
 import { DirectError } from '../errors.ts';
-import { type LinkOwner, NOBODY, type Piece } from '../link.ts';
+import { type Link, type LinkOwner, NOBODY, type Piece } from '../link.ts';
 import type { SecuringLink } from '../security.ts';
 import type { TlsInfo } from '../tls-api.ts';
 import { Deadline } from './deadline.ts';
@@ -23,22 +23,11 @@ import type { TlsSettings } from './options.ts';
 const FAREWELL_MS = 5_000;
 
 /** The link below, as far as it is the same for both. */
-export interface InnerLink {
-  owner: LinkOwner;
-  readonly context: AsyncResource | null;
-  readonly isSending: boolean;
-  readonly gatheredBytes: number;
-  readonly bytesSent: number;
-  send(pieces: Piece[] | null): void;
-  close(isReset: boolean): void;
-  ref(): void;
-  unref(): void;
-  name(isPeer: boolean): IpAddress | undefined;
-  setNoDelay(on: boolean): void;
-  setKeepAlive(on: boolean, delayMs: number): void;
-  setUserTimeout(ms: number): void;
-  tcpInfo(): TcpInfo | undefined;
-}
+export type InnerLink = Pick<
+  Link,
+  | ('owner' | 'context' | 'isSending' | 'gatheredBytes' | 'bytesSent' | 'send' | 'close' | 'ref' | 'unref' | 'name')
+  | ('setNoDelay' | 'setKeepAlive' | 'setUserTimeout' | 'tcpInfo')
+>;
 
 export abstract class SecureLink<Inner extends InnerLink> implements SecuringLink, LinkOwner {
   owner: LinkOwner = NOBODY;
